@@ -1,0 +1,26 @@
+/** A fault, trap or software interrupt on its way to the guest. Thrown, never shown: it carries no stack. */
+export class Fault {
+  readonly vector: number;
+  /** Pushed by vectors that have one. */
+  readonly error: number | undefined;
+  constructor(vector: number, error?: number) {
+    this.vector = vector;
+    this.error = error;
+  }
+}
+
+export const Vector = {
+  divide: 0, debug: 1, nmi: 2, breakpoint: 3, overflow: 4, bound: 5, undefined: 6, deviceNotAvailable: 7, doubleFault: 8, invalidTss: 10,
+  notPresent: 11, stack: 12, protection: 13, page: 14, float: 16, alignment: 17, machineCheck: 18, simd: 19,
+} as const;
+
+export const protection = (error = 0): Fault => new Fault(Vector.protection, error);
+export const undefinedOpcode = (): Fault => new Fault(Vector.undefined);
+
+/** The guest shut itself down: a fault while delivering a double fault. */
+export class TripleFault {
+  readonly why: string;
+  constructor(why: string) {
+    this.why = why;
+  }
+}

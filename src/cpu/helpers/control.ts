@@ -1,0 +1,182 @@
+/** Control transfers, flags, modes, MSRs, time and ports. */
+import { cpuid } from '../cpuid.ts';
+import { readControl, readDebug, setAlignmentFlag, writeControl, writeCr0, writeDebug, writeXcr0 } from '../control.ts';
+import { protection, undefinedOpcode, Vector } from '../fault.ts';
+import { readFlags, writeFlags } from '../flags.ts';
+import { deliver, interruptReturn } from '../interrupts.ts';
+import { readMsr, writeMsr } from '../msr.ts';
+import { canonical } from '../paging.ts';
+import type { Processor } from '../processor.ts';
+import { iopl } from '../segments.ts';
+import { Cr0, Cr4, Flag, Segment } from '../state.ts';
+import { tscOf } from '../time.ts';
+import { callFar, jumpFar, returnFar, systemCall, systemEnter, systemExit, systemReturn } from '../transfers.ts';
+import type { Helpers } from './helper.ts';
+
+function checkLevel0(p: Processor): void {
+  if (p.v.get('cpl') !== 0) throw protection(0);
+}
+
+/** IN and OUT above IOPL look in the TSS's permission bitmap. SDM 1, 19.5.2. */
+function checkPort(p: Processor, port: number, width: number): void {
+  const { v } = p;
+  if (!v.protectedMode || (v.get('cpl') <= iopl(v) && !v.virtual8086)) return;
+  const base = v.get64('segmentBase', Segment.tr);
+  const limit = v.get('segmentLimit', Segment.tr) >>> 0;
+  if ((v.get('segmentRights', Segment.tr) & 8) === 0 || limit < 0x67) throw protection(0);
+  const map = Number(p.loadSystem(base + 0x66n, 2)) + (port >> 3);
+  if (map + 1 > limit) throw protection(0);
+  const bits = Number(p.loadSystem(base + BigInt(map), 2)) >> (port & 7);
+  if ((bits & ((1 << width) - 1)) !== 0) throw protection(0);
+}
+
+function popFlags(p: Processor, image: number, size: number): void {
+  const { v } = p;
+  const cpl = v.get('cpl');
+  let writable = 0x8d5 | Flag.trap | Flag.direction | Flag.nested;
+  if (size > 16) writable |= Flag.alignment | Flag.id;
+  if (cpl <= iopl(v)) writable |= Flag.interrupt;
+  if (cpl === 0) writable |= Flag.iopl;
+  writeFlags(v, ((readFlags(v) & ~writable) | (image & writable)) & ~Flag.resume);
+  if (size > 16 && (v.low('cr4') & Cr4.smap) !== 0) v.refreshMode();
+}
+
+const software = (p: Processor, vector: number): void => deliver(p, { vector, software: true });
+
+export const controlHelpers: Helpers<
+  | 'jumpFar' | 'callFar' | 'returnFar' | 'softwareInterrupt' | 'breakpoint' | 'overflowTrap' | 'debugTrap' | 'interruptReturn' | 'systemCall'
+  | 'systemReturn' | 'systemEnter' | 'systemExit' | 'halt' | 'checkFlagsAccess' | 'writeFlags' | 'clearInterruptFlag' | 'setInterruptFlag'
+  | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug' | 'checkPrivileged'
+  | 'clearAccess' | 'setAccess' | 'readExtendedControl' | 'writeExtendedControl' | 'readModelSpecific' | 'writeModelSpecific'
+  | 'readPerformanceCounter' | 'identify' | 'checkBaseAccess' | 'checkCanonical' | 'swapGsBase' | 'invalidatePage' | 'invalidateContext'
+  | 'monitor' | 'monitorWait' | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
+> = {
+  jumpFar: (p, selector, offset, size) => jumpFar(p, Number(selector), offset, Number(size)),
+  callFar: (p, selector, offset, size) => callFar(p, Number(selector), offset, Number(size)),
+  returnFar: (p, extra, size) => returnFar(p, extra, Number(size)),
+  softwareInterrupt(p, vector) {
+    if (p.v.virtual8086 && iopl(p.v) < 3) throw protection(0);
+    software(p, Number(vector));
+  },
+  breakpoint: (p) => software(p, Vector.breakpoint),
+  overflowTrap: (p) => software(p, Vector.overflow),
+  /** INT1: like a hardware #DB, without the check of the gate's DPL. */
+  debugTrap(p) {
+    p.v.jump(p.v.nextIp);
+    deliver(p, { vector: Vector.debug });
+  },
+  interruptReturn: (p, size) => interruptReturn(p, Number(size)),
+  systemCall: (p) => systemCall(p),
+  systemReturn: (p, size) => systemReturn(p, Number(size)),
+  systemEnter: (p) => systemEnter(p),
+  systemExit: (p, size) => systemExit(p, Number(size)),
+  halt(p) {
+    checkLevel0(p);
+    p.v.set('halted', 1);
+  },
+  checkFlagsAccess(p) {
+    if (p.v.virtual8086 && iopl(p.v) < 3) throw protection(0);
+  },
+  writeFlags: (p, value, size) => popFlags(p, Number(value & 0xffff_ffffn) & (size === 16n ? 0xffff : -1), Number(size)),
+  clearInterruptFlag(p) {
+    if (p.v.protectedMode && p.v.get('cpl') > iopl(p.v)) throw protection(0);
+    p.v.set('systemFlags', p.v.get('systemFlags') & ~Flag.interrupt);
+  },
+  setInterruptFlag(p) {
+    if (p.v.protectedMode && p.v.get('cpl') > iopl(p.v)) throw protection(0);
+    if ((p.v.get('systemFlags') & Flag.interrupt) === 0) p.v.set64('interruptShadow', p.v.nextIp);
+    p.v.set('systemFlags', p.v.get('systemFlags') | Flag.interrupt);
+  },
+  loadMachineStatus(p, value) {
+    checkLevel0(p);
+    const old = p.v.get64('cr0');
+    writeCr0(p, (old & ~0xen) | (value & 0xfn) | (old & 1n)); // PE can be set, not cleared
+  },
+  storeMachineStatus(p) {
+    if ((p.v.low('cr4') & Cr4.umip) !== 0 && p.v.get('cpl') !== 0) throw protection(0);
+    return p.v.get64('cr0');
+  },
+  clearTaskSwitched(p) {
+    checkLevel0(p);
+    p.v.set64('cr0', p.v.get64('cr0') & ~BigInt(Cr0.ts));
+    p.v.refreshMode();
+  },
+  readControl: (p, number) => readControl(p, Number(number)),
+  writeControl: (p, number, value) => writeControl(p, Number(number), value),
+  readDebug: (p, number) => readDebug(p, Number(number)),
+  writeDebug: (p, number, value) => writeDebug(p, Number(number), value),
+  checkPrivileged: (p) => checkLevel0(p),
+  clearAccess: (p) => setAlignmentFlag(p, false),
+  setAccess: (p) => setAlignmentFlag(p, true),
+  readExtendedControl(p) {
+    if ((p.v.low('cr4') & Cr4.osxsave) === 0) throw undefinedOpcode();
+    const index = p.v.low('gpr', 1);
+    if (index > 1) throw protection(0);
+    p.v.setRegister32(0, p.v.low('xcr0'));
+    p.v.setRegister32(2, 0);
+  },
+  writeExtendedControl: (p) => writeXcr0(p),
+  readModelSpecific(p) {
+    checkLevel0(p);
+    const value = readMsr(p, p.v.low('gpr', 1));
+    p.v.setRegister32(0, Number(value & 0xffff_ffffn));
+    p.v.setRegister32(2, Number(value >> 32n));
+  },
+  writeModelSpecific(p) {
+    checkLevel0(p);
+    writeMsr(p, p.v.low('gpr', 1), (BigInt(p.v.low('gpr', 2)) << 32n) | BigInt(p.v.low('gpr', 0)));
+  },
+  readPerformanceCounter() {
+    throw protection(0); // no performance counters are announced
+  },
+  identify(p) {
+    const { v } = p;
+    const context = { apicId: v.id, cpuCount: v.cpuCount, osxsave: (v.low('cr4') & Cr4.osxsave) !== 0, xcr0: v.low('xcr0') };
+    const [a, b, c, d] = cpuid(v.model, v.low('gpr', 0), v.low('gpr', 1), context);
+    v.setRegister32(0, a);
+    v.setRegister32(3, b);
+    v.setRegister32(1, c);
+    v.setRegister32(2, d);
+  },
+  checkBaseAccess(p) {
+    if ((p.v.low('cr4') & Cr4.fsgsbase) === 0) throw undefinedOpcode();
+  },
+  checkCanonical(_p, value) {
+    if (!canonical(Number(BigInt.asIntN(32, value >> 32n)))) throw protection(0);
+  },
+  swapGsBase(p) {
+    checkLevel0(p);
+    const base = p.v.get64('segmentBase', Segment.gs);
+    p.v.set64('segmentBase', p.v.get64('kernelGsBase'), Segment.gs);
+    p.v.set64('kernelGsBase', base);
+  },
+  invalidatePage(p, address) {
+    checkLevel0(p);
+    p.paging.invalidatePage(Number(address & 0xffff_ffffn) | 0);
+  },
+  invalidateContext(p, type, descriptor) {
+    checkLevel0(p);
+    const pcid = p.load(descriptor, 8);
+    if (type > 3n || pcid >> 12n !== 0n) throw protection(0);
+    p.v.flushTlb();
+  },
+  monitor: () => undefined,
+  monitorWait: () => undefined,
+  timestamp(p) {
+    if ((p.v.low('cr4') & Cr4.tsd) !== 0 && p.v.get('cpl') !== 0) throw protection(0);
+    return tscOf(p.v);
+  },
+  processorId: (p) => p.v.get64('tscAux'),
+  randomNumber: (p) => p.v.random(),
+  randomSeed: (p) => p.v.random(),
+  portIn(p, port, size) {
+    const width = Number(size) / 8;
+    checkPort(p, Number(port), width);
+    return BigInt(p.v.ports.readPort(Number(port), width) >>> 0);
+  },
+  portOut(p, port, value, size) {
+    const width = Number(size) / 8;
+    checkPort(p, Number(port), width);
+    p.v.ports.writePort(Number(port), width, Number(value & 0xffff_ffffn));
+  },
+};

@@ -1,0 +1,133 @@
+/** Model-specific registers. SDM 4, chapter 2. What is not here is #GP, as on a processor without it. */
+import { protection } from './fault.ts';
+import { canonical } from './paging.ts';
+import type { Processor } from './processor.ts';
+import { Efer, Segment, type StateField } from './state.ts';
+import { tscOf } from './time.ts';
+
+const plain: Readonly<Record<number, StateField>> = {
+  0x174: 'sysenterCs', 0x175: 'sysenterEsp', 0x176: 'sysenterEip', 0x1a0: 'miscEnable', 0x1d9: 'debugControl', 0x277: 'pat',
+  0xc000_0081: 'star', 0xc000_0082: 'lstar', 0xc000_0083: 'cstar', 0xc000_0084: 'sfmask', 0xc000_0102: 'kernelGsBase', 0xc000_0103: 'tscAux',
+};
+const addresses = new Set([0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0102]);
+/** Read as a constant; writes of any value are accepted and forgotten. */
+const constants: Readonly<Record<number, bigint>> = { 0x17: 0n, 0x34: 0n, 0x8b: 1n << 32n, 0xce: 0n, 0x140: 0n };
+
+const isCanonical = (value: bigint): boolean => canonical(Number(BigInt.asIntN(32, value >> 32n)));
+
+export function readMsr(p: Processor, number: number): bigint {
+  const { v } = p;
+  const field = plain[number];
+  if (field) return v.get64(field);
+  const constant = constants[number];
+  if (constant !== undefined) return constant;
+  if (number >= 0x800 && number < 0x840) return readX2apic(p, number);
+  switch (number) {
+    case 0x10: return tscOf(v);
+    case 0x1b: return v.get64('apicBase');
+    case 0x3a: return 1n; // feature control: locked, no VMX
+    case 0x3b: return v.get64('tscAdjust');
+    case 0x6e0: return v.apic.deadline;
+    case 0xc000_0080: return v.get64('efer');
+    case 0xc000_0100: return v.get64('segmentBase', Segment.fs);
+    case 0xc000_0101: return v.get64('segmentBase', Segment.gs);
+    default: throw protection(0);
+  }
+}
+
+export function writeMsr(p: Processor, number: number, value: bigint): void {
+  const { v } = p;
+  const field = plain[number];
+  if (field) {
+    if (addresses.has(number) && !isCanonical(value)) throw protection(0);
+    if (number === 0x277 && !legalPat(value)) throw protection(0);
+    if ((number === 0xc000_0103 || number === 0xc000_0084) && value >> 32n !== 0n) throw protection(0);
+    v.set64(field, value);
+    return;
+  }
+  if (constants[number] !== undefined) return;
+  if (number >= 0x800 && number < 0x840) return writeX2apic(p, number, value);
+  switch (number) {
+    case 0x10:
+      setTscOffset(p, v.get64('tscOffset') + value - tscOf(v));
+      return;
+    case 0x1b: return writeApicBase(p, value);
+    case 0x3b: {
+      const change = value - v.get64('tscAdjust');
+      v.set64('tscAdjust', value);
+      setTscOffset(p, v.get64('tscOffset') + change);
+      return;
+    }
+    case 0x6e0:
+      v.apic.setDeadline(value);
+      return;
+    case 0xc000_0080: return writeEfer(p, value);
+    case 0xc000_0100:
+    case 0xc000_0101:
+      if (!isCanonical(value)) throw protection(0);
+      v.set64('segmentBase', value, number === 0xc000_0100 ? Segment.fs : Segment.gs);
+      return;
+    default: throw protection(0);
+  }
+}
+
+function setTscOffset(p: Processor, offset: bigint): void {
+  p.v.set64('tscOffset', BigInt.asUintN(64, offset));
+  p.v.apic.tscOffset = BigInt.asIntN(64, offset);
+}
+
+function legalPat(value: bigint): boolean {
+  for (let n = 0n; n < 64n; n += 8n) if (![0n, 1n, 4n, 5n, 6n, 7n].includes((value >> n) & 0xffn)) return false;
+  return true;
+}
+
+function writeEfer(p: Processor, value: bigint): void {
+  const { v } = p;
+  const legal = BigInt(Efer.sce | Efer.lme | Efer.lma | Efer.nxe);
+  if ((value & ~legal) !== 0n) throw protection(0);
+  const before = v.low('efer');
+  const after = (Number(value) & ~Efer.lma) | (before & Efer.lma);
+  if (((before ^ after) & Efer.lme) !== 0 && (v.low('cr0') & 0x8000_0000) !== 0) throw protection(0);
+  v.set64('efer', BigInt(after));
+  if (((before ^ after) & Efer.nxe) !== 0) v.flushTlb();
+}
+
+/** Only legal transitions between disabled, xAPIC and x2APIC: SDM 3A, 11.12.5. */
+function writeApicBase(p: Processor, value: bigint): void {
+  const { v } = p;
+  if ((value & ~0xff_ffff_fd00n) !== 0n) throw protection(0);
+  const before = v.get64('apicBase');
+  const mode = (base: bigint): number => Number((base >> 10n) & 3n);
+  const x2apic = v.model.features.has('x2apic');
+  const to = mode(value);
+  if (to === 1 || (to === 3 && !x2apic)) throw protection(0);
+  if (to === 3 && mode(before) === 0) throw protection(0);
+  if (to === 2 && mode(before) === 3) throw protection(0);
+  v.set64('apicBase', (value & ~0x100n) | (before & 0x100n));
+  const s = v.apic.state;
+  if (to === 0) v.apic.reset();
+  v.apic.state.enabled = to !== 0;
+  v.apic.state.x2apic = to === 3;
+  if (to === 3) s.id = v.id;
+}
+
+function readX2apic(p: Processor, number: number): bigint {
+  const { apic } = p.v;
+  if (!apic.state.x2apic || number === 0x80e || number === 0x831) throw protection(0);
+  const offset = (number & 0x3f) << 4;
+  if (number === 0x830) return (BigInt(apic.state.icrHigh >>> 0) << 32n) | BigInt(apic.state.icrLow >>> 0);
+  if (number === 0x80b || number === 0x83f) throw protection(0);
+  return BigInt(apic.read(offset) >>> 0);
+}
+
+function writeX2apic(p: Processor, number: number, value: bigint): void {
+  const { apic } = p.v;
+  if (!apic.state.x2apic || [0x802, 0x803, 0x80a, 0x80d, 0x80e, 0x831, 0x839].includes(number)) throw protection(0);
+  if (number === 0x830) {
+    apic.state.icrHigh = Number(value >> 32n);
+    apic.write(0x300, Number(value & 0xffff_ffffn));
+    return;
+  }
+  if (value >> 32n !== 0n) throw protection(0);
+  apic.write((number & 0x3f) << 4, Number(value));
+}

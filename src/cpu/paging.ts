@@ -1,0 +1,364 @@
+/**
+ * Linear to physical addresses: two-level, PAE and four-level paging, with accessed and dirty bits (SDM 3A, chapter 4), and the slow side
+ * of the software TLB. Addresses come as two 32-bit halves; guest-physical addresses are numbers.
+ */
+import { pageBytes } from '../memory/pool.ts';
+import { Fault, Vector } from './fault.ts';
+import { codeTlbOffset, Cr0, Cr4, Efer, Flag, offsetOf, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
+import type { Vcpu } from './vcpu.ts';
+
+/** `user`: with the rights of CPL 3; `implicit`: a supervisor access that SMAP's AC does not lift (descriptor tables). */
+export interface Access {
+  readonly write: boolean;
+  readonly execute: boolean;
+  readonly user: boolean;
+  readonly implicit: boolean;
+}
+const kinds = (user: boolean) =>
+  ({
+    read: { write: false, execute: false, user, implicit: false },
+    write: { write: true, execute: false, user, implicit: false },
+    fetch: { write: false, execute: true, user, implicit: false },
+  }) as const;
+const userAccess = kinds(true);
+const supervisorAccess = kinds(false);
+export const systemRead: Access = { write: false, execute: false, user: false, implicit: true };
+export const systemWrite: Access = { write: true, execute: false, user: false, implicit: true };
+
+export const accessOf = (v: Vcpu, kind: 'read' | 'write' | 'fetch'): Access => (v.get('cpl') === 3 ? userAccess : supervisorAccess)[kind];
+
+const Entry = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, large: 0x80, global: 0x100 } as const;
+const noExecute = 0x8000_0000 | 0;
+/** Physical addresses have 40 bits: bits 8 to 19 of an entry's upper half are reserved. */
+const reservedHigh = 0x000f_ff00;
+const physicalHigh = 0xff;
+
+/** What the last walk found; one record, reused (a walk happens at each TLB miss). */
+export interface Translation {
+  /** Guest-physical page number. */
+  page: number;
+  /** Rights of the page, all levels together. */
+  user: boolean;
+  writable: boolean;
+  execute: boolean;
+  dirty: boolean;
+}
+
+export function canonical(high: number): boolean {
+  const top = high >> 15;
+  return top === 0 || top === -1;
+}
+
+export class Paging {
+  readonly #v: Vcpu;
+  readonly found: Translation = { page: 0, user: true, writable: true, execute: true, dirty: true };
+  /** Words of tables passed by the walk, to be marked accessed when it succeeds. */
+  readonly #passed = new Int32Array(4);
+  #passedCount = 0;
+
+  constructor(v: Vcpu) {
+    this.#v = v;
+  }
+
+  /** Translates or throws #PF (CR2 set); the result is in `found`, its page number is returned. */
+  translate(low: number, high: number, access: Access): number {
+    const v = this.#v;
+    const cr0 = v.low('cr0');
+    if ((cr0 & Cr0.pg) === 0) {
+      this.#identity(low);
+      return this.found.page;
+    }
+    const efer = v.low('efer');
+    const cr4 = v.low('cr4');
+    this.#passedCount = 0;
+    const nxe = (efer & Efer.nxe) !== 0;
+    if ((cr4 & Cr4.pae) === 0) this.#walkLegacy(low, access);
+    else this.#walkPae(low, high, access, (efer & Efer.lma) !== 0, nxe);
+    this.#check(low, high, access, cr0, cr4);
+    this.#mark(access);
+    return this.found.page;
+  }
+
+  #identity(low: number): void {
+    const f = this.found;
+    f.page = low >>> 12;
+    f.user = f.writable = f.execute = f.dirty = true;
+  }
+  #fault(low: number, high: number, access: Access, bits: number): never {
+    const v = this.#v;
+    const long = v.longActive;
+    v.set64('cr2', (BigInt(long ? high >>> 0 : 0) << 32n) | BigInt(low >>> 0));
+    const fetchBit = access.execute && (((v.low('efer') & Efer.nxe) !== 0 && (v.low('cr4') & Cr4.pae) !== 0) || (v.low('cr4') & Cr4.smep) !== 0) ? 0x10 : 0;
+    throw new Fault(Vector.page, bits | (access.write ? 2 : 0) | (access.user ? 4 : 0) | fetchBit);
+  }
+  #word(index: number): number {
+    return this.#v.words[index] ?? 0;
+  }
+  /** Word index of a table entry; a table outside RAM reads as all ones, so it is not used: -1. */
+  #entry(page: number, byte: number): number {
+    const frame = this.#v.space.frameOf(page);
+    if (frame === 0) return -1;
+    return (frame * pageBytes + byte) >>> 2;
+  }
+
+  #walkPae(low: number, high: number, access: Access, long: boolean, nxe: boolean): void {
+    const v = this.#v;
+    const cr3Low = v.low('cr3');
+    const cr3High = long ? Number(v.get64('cr3') >> 32n) & physicalHigh : 0;
+    let table = cr3High * 0x10_0000 + (cr3Low >>> 12);
+    let user = true;
+    let writable = true;
+    let execute = true;
+    for (let level = long ? 4 : 3; ; level--) {
+      let byte: number;
+      switch (level) {
+        case 4: byte = ((high >>> 7) & 0x1ff) * 8; break;
+        case 3: byte = long ? (((high & 0x7f) << 2) | (low >>> 30)) * 8 : (cr3Low & 0xfe0) + (low >>> 30) * 8; break;
+        case 2: byte = ((low >>> 21) & 0x1ff) * 8; break;
+        default: byte = ((low >>> 12) & 0x1ff) * 8;
+      }
+      const index = this.#entry(table, byte);
+      const entry = index < 0 ? -1 : this.#word(index);
+      const upper = index < 0 ? -1 : this.#word(index + 1);
+      if ((entry & Entry.present) === 0) this.#fault(low, high, access, 0);
+      const outer = level === 3 && !long; // a PDPTE of PAE has no rights and no accessed bit
+      if ((upper & reservedHigh) !== 0 || (!nxe && (upper & noExecute) !== 0) || (outer && (upper & 0x7fff_ff00) !== 0)) this.#fault(low, high, access, 9);
+      if (level === 4 && (entry & Entry.large) !== 0) this.#fault(low, high, access, 9);
+      if (!outer) {
+        user &&= (entry & Entry.user) !== 0;
+        writable &&= (entry & Entry.writable) !== 0;
+        execute &&= (upper & noExecute) === 0;
+        this.#passed[this.#passedCount++] = index;
+      }
+      const base = (upper & physicalHigh) * 0x10_0000 + (entry >>> 12);
+      const large = (entry & Entry.large) !== 0 && !outer && (level === 2 || level === 3);
+      if (level === 1 || large) {
+        const f = this.found;
+        if (level === 3) {
+          if ((entry & 0x3fff_e000) !== 0) this.#fault(low, high, access, 9);
+          f.page = base - (base % 0x4_0000) + ((low >>> 12) & 0x3_ffff);
+        } else if (level === 2) {
+          if ((entry & 0x1f_e000) !== 0) this.#fault(low, high, access, 9);
+          f.page = base - (base % 0x200) + ((low >>> 12) & 0x1ff);
+        } else f.page = base;
+        f.user = user;
+        f.writable = writable;
+        f.execute = execute;
+        f.dirty = (entry & Entry.dirty) !== 0;
+        return;
+      }
+      table = base;
+    }
+  }
+
+  #walkLegacy(low: number, access: Access): void {
+    const v = this.#v;
+    const f = this.found;
+    const outer = this.#entry(v.low('cr3') >>> 12, (low >>> 22) * 4);
+    const directory = outer < 0 ? -1 : this.#word(outer);
+    if ((directory & Entry.present) === 0) this.#fault(low, 0, access, 0);
+    this.#passed[this.#passedCount++] = outer;
+    f.user = (directory & Entry.user) !== 0;
+    f.writable = (directory & Entry.writable) !== 0;
+    f.execute = true;
+    if ((directory & Entry.large) !== 0 && (v.low('cr4') & Cr4.pse) !== 0) {
+      if ((directory & 0x20_0000) !== 0) this.#fault(low, 0, access, 9);
+      f.page = ((directory >>> 13) & physicalHigh) * 0x10_0000 + ((directory >>> 22) << 10) + ((low >>> 12) & 0x3ff); // PSE-36
+      f.dirty = (directory & Entry.dirty) !== 0;
+      return;
+    }
+    const inner = this.#entry(directory >>> 12, ((low >>> 12) & 0x3ff) * 4);
+    const entry = inner < 0 ? -1 : this.#word(inner);
+    if ((entry & Entry.present) === 0) this.#fault(low, 0, access, 0);
+    this.#passed[this.#passedCount++] = inner;
+    f.user &&= (entry & Entry.user) !== 0;
+    f.writable &&= (entry & Entry.writable) !== 0;
+    f.dirty = (entry & Entry.dirty) !== 0;
+    f.page = entry >>> 12;
+  }
+
+  #check(low: number, high: number, access: Access, cr0: number, cr4: number): void {
+    const f = this.found;
+    if (access.user) {
+      if (!f.user || (access.write && !f.writable) || (access.execute && !f.execute)) this.#fault(low, high, access, 1);
+      return;
+    }
+    if (access.write && !f.writable && (cr0 & Cr0.wp) !== 0) this.#fault(low, high, access, 1);
+    if (access.execute) {
+      if (!f.execute || (f.user && (cr4 & Cr4.smep) !== 0)) this.#fault(low, high, access, 1);
+    } else if (f.user && (cr4 & Cr4.smap) !== 0) {
+      if (access.implicit || (this.#v.get('systemFlags') & Flag.alignment) === 0) this.#fault(low, high, access, 1);
+    }
+  }
+
+  #mark(access: Access): void {
+    const words = this.#v.words;
+    const last = this.#passedCount - 1;
+    for (let n = 0; n <= last; n++) {
+      const index = this.#passed[n] ?? -1;
+      if (index < 0) continue;
+      const wanted = Entry.accessed | (access.write && n === last ? Entry.dirty : 0);
+      const entry = words[index] ?? 0;
+      if ((entry & wanted) === wanted) continue;
+      words[index] = entry | wanted;
+      this.#v.space.noteWrite(index >>> 10, (index * 4) & 0xfff, ((index * 4) & 0xfff) + 4);
+    }
+    if (access.write) this.found.dirty = true;
+  }
+
+  // --- the software TLB
+  #canonicalOrFault(low: number, high: number, size: number): void {
+    const v = this.#v;
+    if (!v.longActive) return;
+    if (canonical(high) && canonical((low >>> 0) + size - 1 > 0xffff_ffff ? high + 1 : high)) return;
+    const record = v.get('record') >>> 0;
+    const stack = record !== 0 && v.pool.bytes[record + 19] === 2;
+    throw new Fault(stack ? Vector.stack : Vector.protection, 0);
+  }
+  #fill(table: 'tlbRead' | 'tlbWrite', low: number, high: number, frame: number): void {
+    const v = this.#v;
+    const entry = (v.get(table) + ((low >>> 8) & 0x3ff0)) >>> 2;
+    const page = low & ~0xfff;
+    v.words[entry] = page;
+    v.words[entry + 1] = v.longActive ? high : 0;
+    v.words[entry + 2] = (frame * pageBytes - page) | 0;
+  }
+
+  /** Makes the bytes readable somewhere: in place, or copied to the scratch area (devices, two pages). Returns their address. */
+  loadSlow(low: number, high: number, size: number, kind: 'read' | 'write'): number {
+    this.#canonicalOrFault(low, high, size);
+    const access = accessOf(this.#v, kind);
+    const offset = low & 0xfff;
+    if (offset + size > pageBytes) return this.#loadCrossing(low, high, size, access);
+    const page = this.translate(low, high, access);
+    const frame = this.#v.space.frameOf(page);
+    if (frame === 0) return this.#loadDevice(page * pageBytes + offset, size);
+    if (kind === 'read') this.#fill('tlbRead', low, high, frame);
+    else this.#fillWrite(low, high, frame);
+    return frame * pageBytes + offset;
+  }
+  #fillWrite(low: number, high: number, frame: number): void {
+    const { code } = this.#v.pool;
+    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) this.#fill('tlbWrite', low, high, frame);
+  }
+  #loadCrossing(low: number, high: number, size: number, access: Access): number {
+    const v = this.#v;
+    const scratch = v.base + offsetOf('scratch', 1);
+    const first = pageBytes - (low & 0xfff);
+    const start = this.translate(low, high, access) * pageBytes + (low & 0xfff);
+    const [nextLow, nextHigh] = this.#nextPage(low, high);
+    const rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+    for (let n = 0; n < size; n++) v.pool.bytes[scratch + n] = this.#readByte(n < first ? start + n : rest + n - first);
+    return scratch;
+  }
+  #nextPage(low: number, high: number): readonly [number, number] {
+    const next = ((low & ~0xfff) + pageBytes) | 0;
+    return [next, this.#v.longActive && next === 0 ? high + 1 : high];
+  }
+  #readByte(address: number): number {
+    const frame = this.#v.space.frameOf(Math.floor(address / pageBytes));
+    return frame === 0 ? this.#v.space.readDevice(address, 1) : (this.#v.pool.bytes[frame * pageBytes + (address % pageBytes)] ?? 0);
+  }
+  #loadDevice(address: number, size: number): number {
+    const { pool, space, base } = this.#v;
+    const scratch = base + offsetOf('scratch', 1);
+    const width = Math.min(size, 4);
+    for (let n = 0; n < size; n += width) {
+      const value = space.readDevice(address + n, width);
+      if (width === 4) pool.view.setUint32(scratch + n, value, true);
+      else if (width === 2) pool.view.setUint16(scratch + n, value, true);
+      else pool.view.setUint8(scratch + n, value);
+    }
+    return scratch;
+  }
+
+  /** Stores what lies in the scratch area. */
+  storeSlow(low: number, high: number, size: number): void {
+    const v = this.#v;
+    this.#canonicalOrFault(low, high, size);
+    const access = accessOf(v, 'write');
+    const scratch = v.base + offsetOf('scratch');
+    const offset = low & 0xfff;
+    if (offset + size > pageBytes) {
+      const first = pageBytes - offset;
+      const [nextLow, nextHigh] = this.#nextPage(low, high);
+      const start = this.translate(low, high, access) * pageBytes + offset;
+      const rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+      this.#storePhysical(start, scratch, first);
+      this.#storePhysical(rest, scratch + first, size - first);
+      return;
+    }
+    const page = this.translate(low, high, access);
+    const frame = v.space.frameOf(page);
+    if (frame !== 0) this.#fillWrite(low, high, frame);
+    this.#storePhysical(page * pageBytes + offset, scratch, size);
+  }
+  #storePhysical(address: number, from: number, size: number): void {
+    const { pool, space } = this.#v;
+    const frame = space.frameOf(Math.floor(address / pageBytes));
+    if (frame !== 0) {
+      const to = frame * pageBytes + (address % pageBytes);
+      pool.bytes.copyWithin(to, from, from + size);
+      space.noteWrite(frame, address % pageBytes, (address % pageBytes) + size);
+      return;
+    }
+    const width = size >= 4 && size % 4 === 0 ? 4 : size === 2 ? 2 : 1;
+    for (let n = 0; n < size; n += width) {
+      const value = width === 4 ? pool.view.getUint32(from + n, true) : width === 2 ? pool.view.getUint16(from + n, true) : pool.view.getUint8(from + n);
+      space.writeDevice(address + n, width, value);
+    }
+  }
+
+  /** INVLPG: the page's entries in every bank. */
+  invalidatePage(low: number): void {
+    const v = this.#v;
+    const slot = (low >>> 8) & 0x3ff0;
+    for (let bank = 0; bank < 3; bank++) {
+      for (const table of [readTlbOffset, writeTlbOffset]) {
+        const entry = (v.base + table + bank * tlbBankBytes + slot) >>> 2;
+        v.words[entry] = v.words[entry + 1] = -1;
+      }
+    }
+    const entry = (v.base + codeTlbOffset + slot) >>> 2;
+    v.words[entry] = v.words[entry + 1] = -1;
+  }
+
+  // --- access by TypeScript, by linear address
+  read(address: bigint, size: number, access: Access): bigint {
+    let value = 0n;
+    const low = Number(address & 0xffff_ffffn) | 0;
+    const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    this.#canonicalOrFault(low, high, size);
+    if ((low & 0xfff) + size <= pageBytes) {
+      const page = this.translate(low, high, access);
+      const frame = this.#v.space.frameOf(page);
+      if (frame !== 0) {
+        const at = frame * pageBytes + (low & 0xfff);
+        const { view } = this.#v.pool;
+        return size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : size === 2 ? view.getUint16(at, true) : view.getUint8(at));
+      }
+      return this.#v.pool.view.getBigUint64(this.#loadDevice(page * pageBytes + (low & 0xfff), size), true) & ((1n << BigInt(size * 8)) - 1n);
+    }
+    const at = this.#loadCrossing(low, high, size, access);
+    for (let n = size - 1; n >= 0; n--) value = (value << 8n) | BigInt(this.#v.pool.bytes[at + n] ?? 0);
+    return value;
+  }
+  write(address: bigint, size: number, value: bigint, access: Access): void {
+    const v = this.#v;
+    const low = Number(address & 0xffff_ffffn) | 0;
+    const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    this.#canonicalOrFault(low, high, size);
+    const scratch = v.base + offsetOf('scratch');
+    const offset = low & 0xfff;
+    const start = this.translate(low, high, access) * pageBytes + offset;
+    const first = Math.min(size, pageBytes - offset);
+    let rest = 0;
+    if (first < size) {
+      const [nextLow, nextHigh] = this.#nextPage(low, high);
+      rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+    }
+    v.pool.view.setBigUint64(scratch, BigInt.asUintN(64, value), true);
+    this.#storePhysical(start, scratch, first);
+    if (first < size) this.#storePhysical(rest, scratch + first, size - first);
+  }
+}

@@ -1,0 +1,28 @@
+/** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
+import { Paging, systemRead, systemWrite, accessOf } from './paging.ts';
+import type { Vcpu } from './vcpu.ts';
+
+export class Processor {
+  readonly v: Vcpu;
+  readonly paging: Paging;
+
+  constructor(v: Vcpu) {
+    this.v = v;
+    this.paging = new Paging(v);
+  }
+
+  /** With the rights of the current privilege level. */
+  load(address: bigint, bytes: number): bigint {
+    return this.paging.read(BigInt.asUintN(64, address), bytes, accessOf(this.v, 'read'));
+  }
+  store(address: bigint, bytes: number, value: bigint): void {
+    this.paging.write(BigInt.asUintN(64, address), bytes, value, accessOf(this.v, 'write'));
+  }
+  /** Descriptor tables, TSS, stacks of an inner level: supervisor rights whatever the CPL. */
+  loadSystem(address: bigint, bytes: number): bigint {
+    return this.paging.read(BigInt.asUintN(64, address), bytes, systemRead);
+  }
+  storeSystem(address: bigint, bytes: number, value: bigint): void {
+    this.paging.write(BigInt.asUintN(64, address), bytes, value, systemWrite);
+  }
+}

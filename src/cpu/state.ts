@@ -1,0 +1,111 @@
+/** The vCPU's state as one struct in machine memory: generated code, TypeScript and snapshots share these offsets. */
+import { layout } from '../base/layout.ts';
+
+export const stateLayout = layout([
+  ['gpr', 8, 16],
+  /** Always zero: what an absent base, index or segment reads. */
+  ['zero', 8],
+  /** The address of a record's instruction, as an offset in CS, is codePage + the record's offset in its page. */
+  ['codePage', 8],
+  /** Where to continue when no record is current. */
+  ['ip', 8],
+  /** Zero, sign and parity come from the result (sign-extended), carry, overflow and adjust from `flagBits`: see cpu/flags.ts. */
+  ['flagResult', 8],
+  ['flagBits', 4],
+  ['systemFlags', 4],
+  /** Address of the current record, or 0. */
+  ['record', 4],
+  /** Instructions left to run; may go below zero by a bulk operation. */
+  ['fuel', 4],
+  ['pending', 4],
+  /** Length of the instruction when no record is current (evaluator). */
+  ['length', 4],
+  /** Key of translations of code: code size, CPL 3, restricted floating point; low bits of the instruction TLB's tags. */
+  ['codeMode', 8],
+  ['interruptShadow', 8],
+  ['cpl', 4],
+  ['tlbRead', 4],
+  ['tlbWrite', 4],
+  ['mxcsr', 4],
+  ['segmentBase', 8, 8],
+  ['segmentLimit', 4, 8],
+  ['segmentSelector', 4, 8],
+  /** Bits 8 to 23 of a descriptor's upper half, shifted down by 8 (type, S, DPL, P, AVL, L, D, G); bit 16 set: unusable (null). */
+  ['segmentRights', 4, 8],
+  ['gdtBase', 8],
+  ['idtBase', 8],
+  ['gdtLimit', 4],
+  ['idtLimit', 4],
+  ['cr0', 8],
+  ['cr2', 8],
+  ['cr3', 8],
+  ['cr4', 8],
+  ['xcr0', 8],
+  ['efer', 8],
+  ['debug', 8, 8],
+  ['star', 8],
+  ['lstar', 8],
+  ['cstar', 8],
+  ['sfmask', 8],
+  ['kernelGsBase', 8],
+  ['tscAux', 8],
+  ['sysenterCs', 8],
+  ['sysenterEsp', 8],
+  ['sysenterEip', 8],
+  ['pat', 8],
+  ['apicBase', 8],
+  ['tscOffset', 8],
+  ['tscAdjust', 8],
+  ['miscEnable', 8],
+  ['debugControl', 8],
+  /** NMIs are blocked until IRET. */
+  ['nmiBlocked', 4],
+  ['halted', 4],
+  ['floatControl', 4],
+  ['floatStatus', 4],
+  /** Two bits per physical register would be redundant: 1 means empty. */
+  ['floatEmpty', 4],
+  ['floatTop', 4],
+  ['floatOpcode', 4],
+  ['floatIp', 8],
+  ['floatData', 8],
+  /** Physical x87 registers R0 to R7 (not relative to the top): 8 bytes significand, 2 bytes sign and exponent. */
+  ['float', 16, 8],
+  ['xmm', 16, 16],
+  /** Where accesses that are not plain memory leave or find their bytes. */
+  ['scratch', 16, 2],
+] as const);
+
+export type StateField = keyof typeof stateLayout.fields;
+export const offsetOf = (field: StateField, index = 0): number => stateLayout.fields[field].offset + stateLayout.fields[field].size * index;
+
+export const Segment = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5, ldtr: 6, tr: 7 } as const;
+
+/** Bits of `segmentRights`. */
+export const Rights = {
+  type: 0xf, accessed: 1, writableOrReadable: 2, expandDownOrConforming: 4, code: 8,
+  system: 0x10, dplShift: 5, present: 0x80, long: 0x2000, big: 0x4000, granular: 0x8000, unusable: 0x1_0000,
+} as const;
+
+export const Flag = {
+  carry: 1, fixed: 2, parity: 4, adjust: 0x10, zero: 0x40, sign: 0x80, trap: 0x100, interrupt: 0x200, direction: 0x400, overflow: 0x800,
+  iopl: 0x3000, nested: 0x4000, resume: 0x1_0000, virtual8086: 0x2_0000, alignment: 0x4_0000, virtualInterrupt: 0x8_0000, virtualPending: 0x10_0000, id: 0x20_0000,
+} as const;
+export const statusFlags = 0x8d5;
+
+export const Cr0 = { pe: 1, mp: 2, em: 4, ts: 8, et: 0x10, ne: 0x20, wp: 0x1_0000, am: 0x4_0000, nw: 0x2000_0000, cd: 0x4000_0000, pg: 0x8000_0000 } as const;
+export const Cr4 = {
+  vme: 1, pvi: 2, tsd: 4, de: 8, pse: 0x10, pae: 0x20, mce: 0x40, pge: 0x80, pce: 0x100, osfxsr: 0x200, osxmmexcpt: 0x400, umip: 0x800,
+  vmxe: 0x2000, fsgsbase: 0x1_0000, pcide: 0x2_0000, osxsave: 0x4_0000, smep: 0x10_0000, smap: 0x20_0000,
+} as const;
+export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800 } as const;
+
+/** Where in a vCPU's area the software TLBs lie: banks for user, supervisor and supervisor with AC (SMAP lifted). */
+export const tlbEntries = 1024;
+export const tlbEntryBytes = 16;
+export const tlbBankBytes = tlbEntries * tlbEntryBytes;
+export const readTlbOffset = 0x4000;
+export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
+export const codeTlbOffset = writeTlbOffset + 3 * tlbBankBytes;
+export const codeTlbEntries = 1024;
+export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;

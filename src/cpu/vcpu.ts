@@ -1,0 +1,180 @@
+/** A virtual CPU: its state in machine memory, and the parts of the machine it reaches. What it does is in the files beside this one. */
+import type { FramePool } from '../memory/pool.ts';
+import type { GuestSpace } from '../memory/space.ts';
+import type { CpuModel } from './cpuid.ts';
+import type { LocalApic } from './local-apic.ts';
+import { Cr0, Cr4, Efer, Flag, offsetOf, readTlbOffset, Rights, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
+
+export interface PortBus {
+  readPort(port: number, width: number): number;
+  writePort(port: number, width: number, value: number): void;
+}
+
+export interface VcpuClock {
+  /** Guest time in TSC ticks. */
+  tsc(): bigint;
+}
+
+export interface VcpuParts {
+  readonly id: number;
+  readonly cpuCount: number;
+  /** Byte address of this vCPU's area in machine memory. */
+  readonly base: number;
+  readonly pool: FramePool;
+  readonly space: GuestSpace;
+  readonly ports: PortBus;
+  readonly clock: VcpuClock;
+  readonly model: CpuModel;
+  readonly apic: LocalApic;
+  /** 64 random bits, for RDRAND. */
+  readonly random: () => bigint;
+}
+
+export class Vcpu {
+  readonly id: number;
+  readonly cpuCount: number;
+  readonly base: number;
+  readonly model: CpuModel;
+
+  readonly pool: FramePool;
+  readonly space: GuestSpace;
+  readonly ports: PortBus;
+  readonly clock: VcpuClock;
+  readonly apic: LocalApic;
+  readonly random: () => bigint;
+  readonly words: Int32Array<ArrayBuffer>;
+  readonly quads: BigUint64Array<ArrayBuffer>;
+
+  constructor(parts: VcpuParts) {
+    this.id = parts.id;
+    this.cpuCount = parts.cpuCount;
+    this.base = parts.base;
+    this.model = parts.model;
+    this.pool = parts.pool;
+    this.space = parts.space;
+    this.ports = parts.ports;
+    this.clock = parts.clock;
+    this.apic = parts.apic;
+    this.random = parts.random;
+    this.words = parts.pool.words;
+    this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
+    this.powerOn();
+  }
+
+  // --- the struct
+  get(field: StateField, index = 0): number {
+    return (this.words[(this.base + offsetOf(field, index)) >>> 2] ?? 0) | 0;
+  }
+  set(field: StateField, value: number, index = 0): void {
+    this.words[(this.base + offsetOf(field, index)) >>> 2] = value;
+  }
+  get64(field: StateField, index = 0): bigint {
+    return this.quads[(this.base + offsetOf(field, index)) >>> 3] ?? 0n;
+  }
+  set64(field: StateField, value: bigint, index = 0): void {
+    this.quads[(this.base + offsetOf(field, index)) >>> 3] = value;
+  }
+  /** Low 32 bits of a 64-bit field. */
+  low(field: StateField, index = 0): number {
+    return (this.words[(this.base + offsetOf(field, index)) >>> 2] ?? 0) >>> 0;
+  }
+  register(n: number): bigint {
+    return this.get64('gpr', n);
+  }
+  setRegister(n: number, value: bigint): void {
+    this.set64('gpr', BigInt.asUintN(64, value), n);
+  }
+  /** Writes 32 bits and clears the upper half. */
+  setRegister32(n: number, value: number): void {
+    this.set64('gpr', BigInt(value >>> 0), n);
+  }
+
+  // --- modes
+  get longActive(): boolean {
+    return (this.low('efer') & Efer.lma) !== 0;
+  }
+  /** 64-bit mode: long mode with CS.L. */
+  get long(): boolean {
+    return this.longActive && (this.get('segmentRights', Segment.cs) & Rights.long) !== 0;
+  }
+  get protectedMode(): boolean {
+    return (this.low('cr0') & Cr0.pe) !== 0;
+  }
+  get virtual8086(): boolean {
+    return (this.get('systemFlags') & Flag.virtual8086) !== 0;
+  }
+  get codeSize(): 16 | 32 | 64 {
+    const rights = this.get('segmentRights', Segment.cs);
+    if (this.longActive && (rights & Rights.long) !== 0) return 64;
+    return (rights & Rights.big) !== 0 ? 32 : 16;
+  }
+  /** Whether x87, MMX and SSE instructions run without a look at CR0 and CR4. */
+  get floatRestricted(): boolean {
+    return (this.low('cr0') & (Cr0.em | Cr0.ts)) !== 0 || (this.low('cr4') & Cr4.osfxsr) === 0;
+  }
+
+  /** To be called after any change of CPL, code segment, CR0, CR4, EFER or AC: picks TLB banks and the key of decoded code. */
+  refreshMode(): void {
+    const cpl = this.get('cpl');
+    const lifted = (this.get('systemFlags') & Flag.alignment) !== 0 && (this.low('cr4') & Cr4.smap) !== 0;
+    const bank = cpl === 3 ? 0 : lifted ? 2 : 1;
+    this.set('tlbRead', this.base + readTlbOffset + bank * tlbBankBytes);
+    this.set('tlbWrite', this.base + writeTlbOffset + bank * tlbBankBytes);
+    const size = this.codeSize;
+    const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? 8 : 0);
+    this.set64('codeMode', BigInt(mode));
+  }
+  /** Drops every translation of data and code addresses. */
+  flushTlb(): void {
+    this.pool.bytes.fill(0xff, this.base + readTlbOffset, this.base + vcpuAreaBytes);
+  }
+
+  // --- the instruction pointer (offset in CS)
+  get ip(): bigint {
+    const record = this.get('record') >>> 0;
+    if (record === 0) return this.get64('ip');
+    const mask = this.long ? 64 : 32;
+    return BigInt.asUintN(mask, this.get64('codePage') + BigInt(this.pool.view.getUint16(record + 2, true)));
+  }
+  get nextIp(): bigint {
+    const record = this.get('record') >>> 0;
+    const length = record === 0 ? this.get('length') : (this.pool.bytes[record + 10] ?? 0);
+    const size = this.codeSize;
+    return BigInt.asUintN(size === 64 ? 64 : size, this.ip + BigInt(length));
+  }
+  /** Continues there; no record is current any more. */
+  jump(ip: bigint): void {
+    this.set64('ip', ip);
+    this.set('record', 0);
+  }
+
+  /** Reset values: SDM 3A, table 10-1. */
+  powerOn(): void {
+    const start = this.base >>> 2;
+    this.words.fill(0, start, start + (stateLayout.size >>> 2));
+    this.set('systemFlags', 0);
+    this.set64('flagResult', 1n);
+    this.set64('cr0', 0x6000_0010n);
+    this.set64('ip', 0xfff0n);
+    for (let n = 0; n < 8; n++) {
+      this.set('segmentLimit', 0xffff, n);
+      this.set('segmentRights', n < 6 ? 0x93 : n === 6 ? 0x82 : 0x8b, n);
+    }
+    this.set('segmentRights', 0x9b, Segment.cs);
+    this.set('segmentSelector', 0xf000, Segment.cs);
+    this.set64('segmentBase', 0xffff_0000n, Segment.cs);
+    this.set('gdtLimit', 0xffff);
+    this.set('idtLimit', 0xffff);
+    this.set64('xcr0', 1n);
+    this.set64('debug', 0xffff_0ff0n, 6);
+    this.set64('debug', 0x400n, 7);
+    this.set('mxcsr', 0x1f80);
+    this.set('floatControl', 0x40);
+    this.set64('pat', 0x0007_0406_0007_0406n);
+    this.set64('apicBase', 0xfee0_0800n | (this.id === 0 ? 0x100n : 0n));
+    this.set64('miscEnable', 1n);
+    this.set64('gpr', BigInt(this.model.signature), 2);
+    this.flushTlb();
+    this.refreshMode();
+  }
+}

@@ -1,0 +1,197 @@
+/** A running machine: the loop that delivers interrupts, runs the engine and keeps time, in slices its host decides on. */
+import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
+import { deliver } from '../cpu/interrupts.ts';
+import type { Processor } from '../cpu/processor.ts';
+import { Flag } from '../cpu/state.ts';
+import type { Power } from '../devices/power/power.ts';
+import type { Uart } from '../devices/uart/uart.ts';
+import type { Interpreter } from '../engine/interpreter/interpreter.ts';
+import type { FramePool } from '../memory/pool.ts';
+import type { Clock, InstructionClock } from '../time/clock.ts';
+import type { TimerQueue } from '../time/timers.ts';
+import type { InterruptController } from './interrupts.ts';
+
+export type StopReason =
+  | { readonly kind: 'power-off' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'exit'; readonly status: number }
+  | { readonly kind: 'triple-fault'; readonly why: string };
+
+/** Why a slice ended: its time is over, the processor sleeps until a deadline (or for ever), or the machine stopped. */
+export type SliceEnd =
+  | { readonly kind: 'slice' }
+  | { readonly kind: 'idle'; readonly untilNs: number }
+  | { readonly kind: 'stopped'; readonly reason: StopReason };
+
+export interface MachineParts {
+  readonly processor: Processor;
+  readonly interpreter: Interpreter;
+  readonly timers: TimerQueue;
+  readonly clock: Clock;
+  readonly instructionClock: InstructionClock | undefined;
+  readonly interrupts: InterruptController;
+  readonly uart: Uart;
+  readonly power: Power;
+  readonly pool: FramePool;
+}
+
+/** Instructions between two looks at the host's clock. */
+const quantum = 100_000;
+
+export class Machine {
+  readonly processor: Processor;
+  readonly interpreter: Interpreter;
+  readonly uart: Uart;
+  readonly power: Power;
+  readonly pool: FramePool;
+  readonly clock: Clock;
+  readonly #timers: TimerQueue;
+  readonly #instructionClock: InstructionClock | undefined;
+  readonly #interrupts: InterruptController;
+  /** Instructions retired in finished runs of the engine. */
+  #retired = 0;
+  /** Fuel of the run at hand, and fuel taken away from it to make it end early. */
+  #budget = 0;
+  #withheld = 0;
+  #stop: StopReason | undefined;
+  readonly counts = { runs: 0, interrupts: 0, faults: 0 };
+
+  constructor(parts: MachineParts) {
+    this.processor = parts.processor;
+    this.interpreter = parts.interpreter;
+    this.uart = parts.uart;
+    this.power = parts.power;
+    this.pool = parts.pool;
+    this.clock = parts.clock;
+    this.#timers = parts.timers;
+    this.#instructionClock = parts.instructionClock;
+    this.#interrupts = parts.interrupts;
+  }
+
+  /** Instructions retired so far, exact at any moment. */
+  get retired(): number {
+    return this.#retired + this.#budget - this.processor.v.get('fuel') - this.#withheld;
+  }
+  /** Something may be waiting for the processor: the engine comes back after the instruction at hand. */
+  wake(): void {
+    const { v } = this.processor;
+    v.set('pending', 1);
+    const fuel = v.get('fuel');
+    if (fuel > 0) {
+      this.#withheld += fuel;
+      v.set('fuel', 0);
+    }
+  }
+  requestStop(reason: StopReason): void {
+    this.#stop ??= reason;
+    this.wake();
+  }
+
+  /** Runs until `untilMs` by the given host clock, or until there is nothing to do. */
+  runSlice(hostMilliseconds: () => number, untilMs: number): SliceEnd {
+    for (;;) {
+      if (this.#stop) return { kind: 'stopped', reason: this.#stop };
+      const now = this.#instructionClock ? this.#instructionClock.peekNs() : this.clock.nowNs();
+      this.#timers.run(now);
+      this.#deliverPending();
+      const { v } = this.processor;
+      if (v.get('halted') !== 0) {
+        const next = this.#timers.nextNs();
+        if (this.#instructionClock && next !== Number.POSITIVE_INFINITY) {
+          this.#instructionClock.skipTo(next);
+          continue;
+        }
+        if (next > now) return { kind: 'idle', untilNs: next };
+        continue;
+      }
+      this.#run(this.#fuelUntil(now));
+      if (hostMilliseconds() >= untilMs) return { kind: 'slice' };
+    }
+  }
+  /** In deterministic mode a deadline is met to the instruction; otherwise the host's clock is looked at often enough. */
+  #fuelUntil(now: number): number {
+    if (!this.#instructionClock) return quantum;
+    return Math.max(1, Math.min(quantum, Math.ceil(this.#timers.nextNs() - now)));
+  }
+
+  #deliverPending(): void {
+    const { v } = this.processor;
+    const { apic } = v;
+    if (v.get('pending') === 0) return;
+    const shadow = v.get64('interruptShadow');
+    const shadowed = shadow !== 0n && shadow === v.ip;
+    v.set64('interruptShadow', 0n);
+    if (shadowed) {
+      this.#run(1); // the instruction after STI or MOV SS, and only it
+      if (v.get('pending') === 0) return;
+    }
+    if (apic.state.nmi && v.get('nmiBlocked') === 0) {
+      apic.state.nmi = false;
+      v.set('nmiBlocked', 1);
+      return this.#interrupt(Vector.nmi);
+    }
+    if ((v.get('systemFlags') & Flag.interrupt) === 0) return;
+    const external = apic.acceptsExternal && this.#interrupts.pic.pending;
+    const vector = apic.pendingVector();
+    if (external) this.#interrupt(this.#interrupts.pic.acknowledge());
+    else if (vector >= 0) {
+      apic.acknowledge(vector);
+      this.#interrupt(vector);
+    }
+    if (apic.pendingVector() < 0 && !(apic.acceptsExternal && this.#interrupts.pic.pending) && !apic.state.nmi) v.set('pending', 0);
+  }
+  #interrupt(vector: number): void {
+    const { v } = this.processor;
+    this.counts.interrupts++;
+    v.set('halted', 0);
+    v.jump(v.ip);
+    this.#guarded(() => deliver(this.processor, { vector }));
+  }
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (problem) {
+      if (!(problem instanceof TripleFault)) throw problem;
+      this.requestStop({ kind: 'triple-fault', why: problem.why });
+    }
+  }
+
+  #run(fuel: number): void {
+    const { v } = this.processor;
+    const stepping = (v.get('systemFlags') & Flag.trap) !== 0;
+    this.#budget = stepping ? 1 : fuel;
+    this.#withheld = 0;
+    v.set('fuel', this.#budget);
+    this.counts.runs++;
+    let faulted = false;
+    try {
+      this.interpreter.run();
+    } catch (problem) {
+      if (!(problem instanceof Fault)) {
+        if (!(problem instanceof TripleFault)) throw problem;
+        this.requestStop({ kind: 'triple-fault', why: problem.why });
+      } else {
+        faulted = true;
+        this.#raise(problem);
+      }
+    }
+    this.#retired = this.retired;
+    this.#budget = 0;
+    this.#withheld = 0;
+    v.set('fuel', 0);
+    if (stepping && !faulted) this.#singleStep();
+  }
+  #raise(fault: Fault): void {
+    const { v } = this.processor;
+    this.counts.faults++;
+    if (process.env.TRACE_FAULTS) console.error('FAULT', fault.vector, fault.error, v.ip.toString(16), v.get64('cr2').toString(16));
+    v.jump(v.ip);
+    this.#guarded(() => deliver(this.processor, { vector: fault.vector, error: fault.error }));
+  }
+  #singleStep(): void {
+    const { v } = this.processor;
+    if ((v.get('systemFlags') & Flag.trap) === 0) return;
+    v.set64('debug', v.get64('debug', 6) | 0x4000n, 6);
+    this.#raise(new Fault(Vector.debug));
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * The interpreter's fixed part: the dispatch loop, the lookup of code by address, and memory access through the software TLB.
+ * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
+ */
+import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
+import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
+import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/module.ts';
+import { Op, Simd } from '../wasm/opcodes.ts';
+import { Record } from './record.ts';
+
+const get = (n: number): number[] => [Op.localGet, n];
+const set = (n: number): number[] => [Op.localSet, n];
+const tee = (n: number): number[] => [Op.localTee, n];
+const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb(BigInt(n))];
+const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
+const load32 = (offset: number): number[] => memoryCode(Op.i32Load, offset);
+const load64 = (offset: number): number[] => memoryCode(Op.i64Load, offset);
+const store32 = (offset: number): number[] => memoryCode(Op.i32Store, offset);
+const store64 = (offset: number): number[] => memoryCode(Op.i64Store, offset);
+
+/** Offset of an entry in a direct-mapped table of 1024 entries: bits 12 to 21 of the address. */
+const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0x3ff0), Op.i32And];
+const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
+const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];
+
+export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
+
+/** locals: 0 state, 1 address, then as each function says. Leaves the entry in `entry` and tests the tag for `bytes` bytes. */
+const probe = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: number): number[] => [
+  ...get(0), ...load32(offsetOf(table)), ...entryOffset(1), Op.i32Add, ...tee(entry), ...load64(0),
+  ...get(1), ...i64(BigInt(bytes - 1)), Op.i64Add, ...i64(-4096n), Op.i64And, Op.i64Eq,
+];
+const hostAddress = (entry: number): number[] => [...low(1), ...get(entry), ...load32(8), Op.i32Add];
+
+const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
+const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
+
+export function coreModule(): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder();
+  module.importMemory();
+  module.importTable();
+  const slow: Record<string, number> = {};
+  for (const name of coreImports) slow[name] = module.importFunction(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
+  const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
+  const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
+
+  const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: number[]): void => {
+    module.add({
+      name, signature: { parameters: ['i32', 'i64'], results: [type] }, locals: ['i32'],
+      code: [
+        ...probe(table, 2, bytes), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
+        ...get(0), ...low(1), ...high(1), ...i32(bytes), ...call(slowName), ...access,
+      ],
+    });
+  };
+  for (const size of [8, 16, 32, 64] as const) {
+    loadFunction(`load${size}`, 'tlbRead', 'loadSlow', size / 8, 'i64', memoryCode(loads[size], 0));
+    loadFunction(`loadForWrite${size}`, 'tlbWrite', 'loadForWriteSlow', size / 8, 'i64', memoryCode(loads[size], 0));
+    module.add({
+      name: `store${size}`, signature: { parameters: ['i32', 'i64', 'i64'], results: [] }, locals: ['i32'],
+      code: [
+        ...probe('tlbWrite', 3, size / 8), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
+        ...get(0), ...get(2), ...store64(offsetOf('scratch')),
+        ...get(0), ...low(1), ...high(1), ...i32(size / 8), ...call('storeSlow'), Op.drop,
+      ],
+    });
+  }
+  loadFunction('load128', 'tlbRead', 'loadSlow', 16, 'v128', simdMemoryCode(Simd.load, 0));
+  module.add({
+    name: 'store128', signature: { parameters: ['i32', 'i64', 'v128'], results: [] }, locals: ['i32'],
+    code: [
+      ...probe('tlbWrite', 3, 16), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
+      ...get(0), ...get(2), ...simdMemoryCode(Simd.store, offsetOf('scratch')),
+      ...get(0), ...low(1), ...high(1), ...i32(16), ...call('storeSlow'), Op.drop,
+    ],
+  });
+
+  // lookup(state) -> record at ip, or 0 with no record current. locals: 1 linear address, 2 entry, 3 record, 4 ip
+  const lookup = module.add({
+    name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
+    code: [
+      ...get(0), ...load64(offsetOf('ip')), ...tee(4), ...get(0), ...load64(offsetOf('segmentBase', 1)), Op.i64Add, ...set(1),
+      ...get(0), ...i32(codeTlbOffset), Op.i32Add, ...entryOffset(1), Op.i32Add, ...tee(2), ...load64(0),
+      ...get(1), ...i64(-4096n), Op.i64And, ...get(0), ...load64(offsetOf('codeMode')), Op.i64Or, Op.i64Eq, Op.if, 0x40,
+      ...get(2), ...load32(8), ...low(1), ...i32(0xfff), Op.i32And, ...i32(2), Op.i32Shl, Op.i32Add, ...load32(0), ...tee(3), Op.if, 0x40,
+      ...get(0), ...get(4), ...get(1), ...i64(0xfffn), Op.i64And, Op.i64Sub, ...store64(offsetOf('codePage')),
+      ...get(3), Op.return, Op.end, Op.end,
+      ...get(0), ...i32(0), ...store32(offsetOf('record')), ...i32(0),
+    ],
+  });
+
+  // run(state, record): until the fuel is spent or a handler leaves. locals: 2 fuel
+  module.add({
+    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32'],
+    code: [
+      Op.loop, 0x40,
+      ...get(0), ...get(1), ...store32(offsetOf('record')),
+      ...get(0), ...load32(offsetOf('fuel')), ...i32(1), Op.i32Sub, ...tee(2), ...i32(0), Op.i32LtS, Op.if, 0x40, Op.return, Op.end,
+      ...get(0), ...get(2), ...store32(offsetOf('fuel')),
+      ...get(0), ...get(1), ...get(1), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
+      ...tee(1), Op.brIf, 0,
+      Op.end,
+    ],
+  });
+
+  const refund: number[] = [...get(0), ...get(0), ...load32(offsetOf('fuel')), ...i32(1), Op.i32Add, ...store32(offsetOf('fuel'))];
+  // pseudo-records cost no fuel: `goto` continues at a linked record, `relookup` finds its own address again (page end, dropped code)
+  module.add({ name: 'goto', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [], code: [...refund, ...get(1), ...load32(Record.link)] });
+  module.add({
+    name: 'relookup', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [],
+    code: [
+      ...refund,
+      ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
+      ...get(0), Op.call, ...unsignedLeb(lookup),
+    ],
+  });
+  return module.bytes();
+}

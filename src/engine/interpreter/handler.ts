@@ -1,0 +1,166 @@
+/** One handler per shape of instruction: meaning, size, operand kinds. Which register or constant is meant stands in the record. */
+import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
+import { needsFloat } from '../../isa/instruction.ts';
+import type { Meaning, Operand, Size } from '../../isa/ops.ts';
+import { Bug } from '../../base/assert.ts';
+import type { Node } from '../wasm/graph.ts';
+import type { FunctionBody } from '../wasm/module.ts';
+import { type Callee, HandlerOps } from './handler-ops.ts';
+import { Record } from './record.ts';
+
+const meaningNumbers = new WeakMap<Meaning, number>();
+// tidy-allow: module-state — numbers for identity only: the same meaning always gets the same number within a process
+const numbering = { next: 1 };
+function meaningNumber(meaning: Meaning): number {
+  let number = meaningNumbers.get(meaning);
+  if (number === undefined) {
+    number = numbering.next++;
+    meaningNumbers.set(meaning, number);
+  }
+  return number;
+}
+
+const namesSegment = (d: Decoded): boolean => d.row.operands.length === 0 && d.memory === undefined;
+/** Whether the plain sum of the record's fields is the linear address. */
+export const isFlat = (d: Decoded): boolean => d.form.long && d.form.addressSize === 64;
+export const isAbsolute = (d: Decoded): boolean => d.row.operands.some((o) => o[0] === 'O');
+
+/** Two instructions with the same key run the same handler. */
+export function shapeKey(d: Decoded): string {
+  const operands = d.operands.map((o) => (o.kind === 'high' ? 'register' : o.kind) + o.size + (o.kind === 'immediate' ? `#${o.number}` : '')).join();
+  const parts = [meaningNumber(d.row.meaning), d.form.size, d.form.addressSize, d.form.long ? 'L' : '', d.form.rep, operands, isAbsolute(d) ? 'A' : ''];
+  if (d.row.name.endsWith('cc')) parts.push(`c${d.form.condition}`);
+  if (namesSegment(d)) parts.push(`s${d.form.segment}`);
+  return parts.join(':');
+}
+
+class RecordOperand implements Operand<Node> {
+  readonly size: number;
+  readonly isMemory: boolean;
+  readonly #o: HandlerOps;
+  readonly #kind: DecodedOperand['kind'];
+  readonly #field: number;
+  readonly #number: number;
+  readonly #decoded: Decoded;
+  #offset: Node | undefined;
+  #linear: Node | undefined;
+  #writable = false;
+
+  constructor(o: HandlerOps, operand: DecodedOperand, position: number, decoded: Decoded) {
+    this.size = operand.size;
+    this.isMemory = operand.kind === 'memory';
+    this.#o = o;
+    this.#kind = operand.kind;
+    this.#field = Record.operands + 2 * position;
+    this.#number = operand.number;
+    this.#decoded = decoded;
+  }
+
+  read(): Node {
+    return this.#read(false);
+  }
+  readForWrite(): Node {
+    return this.#read(true);
+  }
+  #read(write: boolean): Node {
+    const o = this.#o;
+    switch (this.#kind) {
+      case 'register':
+      case 'high':
+        return o.loadAt(o.stateAt(this.#field), this.size as Size);
+      case 'memory': {
+        const address = this.#address(write);
+        if (this.size === 128) return o.load128(address);
+        return write ? o.loadForWrite(address, this.size as Size) : o.load(address, this.size as Size);
+      }
+      case 'immediate':
+        return this.#number === 0 ? o.recordImmediate() : o.record16(this.#field);
+      case 'segment':
+        return o.helper('segmentSelector', o.record16(this.#field));
+      case 'control':
+        return o.helper('readControl', o.record16(this.#field));
+      case 'debug':
+        return o.helper('readDebug', o.record16(this.#field));
+      case 'xmm':
+        return this.size === 128 ? o.vectorAt(o.stateAt(this.#field)) : o.loadAt(o.stateAt(this.#field), this.size as Size);
+      case 'mmx':
+        return o.loadAt(o.stateAt(this.#field), this.size as Size);
+    }
+  }
+  write(value: Node): void {
+    const o = this.#o;
+    switch (this.#kind) {
+      case 'register':
+      case 'high':
+      case 'mmx':
+        o.storeAt(o.stateAt(this.#field), this.size as Size, value);
+        return;
+      case 'memory':
+        if (this.size === 128) o.store128(this.#address(true), value);
+        else o.store(this.#address(true), this.size as Size, value);
+        return;
+      case 'segment':
+        o.helper('loadSegment', o.record16(this.#field), value);
+        return;
+      case 'control':
+        o.helper('writeControl', o.record16(this.#field), value);
+        return;
+      case 'debug':
+        o.helper('writeDebug', o.record16(this.#field), value);
+        return;
+      case 'xmm':
+        if (this.size === 128) o.storeVectorAt(o.stateAt(this.#field), value);
+        else o.storeLow(o.stateAt(this.#field), this.size, value);
+        return;
+      case 'immediate':
+        throw new Bug('write to an immediate');
+    }
+  }
+  offset(): Node {
+    if (this.#offset) return this.#offset;
+    const o = this.#o;
+    if (isAbsolute(this.#decoded)) {
+      this.#offset = o.recordImmediate();
+      return this.#offset;
+    }
+    const base = o.loadAt(o.stateAt(Record.base), 64);
+    const index = o.loadAt(o.stateAt(Record.index), 64);
+    const scaled = o.shl(index, o.record8(Record.scale));
+    const sum = o.add(o.add(base, scaled), o.recordDisplacement());
+    const size = this.#decoded.form.addressSize;
+    this.#offset = size === 64 ? sum : o.zeroExtend(sum, size);
+    return this.#offset;
+  }
+  address(offset = 0): Node {
+    return offset === 0 ? this.#address(false) : this.#o.add(this.#address(false), this.#o.constant(offset));
+  }
+  addressAt(displacement: Node): Node {
+    const { addressSize } = this.#decoded.form;
+    const sum = this.#o.add(this.offset(), displacement);
+    return this.#o.linearOfRecord(addressSize === 64 ? sum : this.#o.zeroExtend(sum, addressSize), this.size / 8, false);
+  }
+  #address(write: boolean): Node {
+    if (this.#linear && (this.#writable || !write || this.#decoded.form.long)) return this.#linear;
+    this.#writable = write;
+    this.#linear = this.#o.linearOfRecord(this.offset(), Math.max(1, this.size / 8), write);
+    return this.#linear;
+  }
+}
+
+const absent: Operand<Node> = new Proxy({} as Operand<Node>, {
+  get: (_target, key) => {
+    throw new Bug(`meaning uses an operand that its row does not have (${String(key)})`);
+  },
+});
+
+/** `restricted`: CR0 or CR4 may forbid floating point and vectors, so their handlers look first. */
+export function makeHandler(name: string, decoded: Decoded, callIndex: (callee: Callee) => number, restricted: boolean): FunctionBody {
+  const o = new HandlerOps(decoded.form, callIndex);
+  if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
+  const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
+  decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
+  o.fallThrough();
+  const code = o.graph.finish();
+  code.push(0x00); // unreachable: every path has returned
+  return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: o.graph.locals, code };
+}

@@ -1,0 +1,365 @@
+/** The interpreter: decodes code into records, has handlers made for new shapes, and runs them in WebAssembly until something needs TypeScript. */
+import { helperNames } from '../../isa/helper-names.ts';
+import { type Decoded, Decoder, type DecodedOperand } from '../../isa/decode.ts';
+import { Bug, present } from '../../base/assert.ts';
+import { Fault, Vector } from '../../cpu/fault.ts';
+import { helpers } from '../../cpu/helpers/index.ts';
+import { accessOf } from '../../cpu/paging.ts';
+import type { Processor } from '../../cpu/processor.ts';
+import { codeTlbOffset, offsetOf, writeTlbOffset, tlbBankBytes } from '../../cpu/state.ts';
+import type { CodeWatch } from '../../memory/space.ts';
+import { pageBytes } from '../../memory/pool.ts';
+import { ModuleBuilder } from '../wasm/module.ts';
+import { bulkMove, bulkStore } from './bulk.ts';
+import { coreImports, coreModule } from './core.ts';
+import { type Callee, calleeSignature } from './handler-ops.ts';
+import { isAbsolute, isFlat, makeHandler, shapeKey } from './handler.ts';
+import { Record, recordBytes } from './record.ts';
+
+export interface ArenaRange {
+  /** Where decoded code lives in machine memory: byte addresses. */
+  readonly start: number;
+  readonly end: number;
+}
+
+const mapBytes = pageBytes * 4;
+const longestTrace = 64;
+const tableSize = 16_384;
+const gotoHandler = 1;
+const relookupHandler = 2;
+const firstHandler = 3;
+
+interface CrossingRecord {
+  readonly bytes: Uint8Array;
+  readonly record: number;
+}
+
+export class Interpreter implements CodeWatch {
+  readonly #p: Processor;
+  readonly #arena: ArenaRange;
+  readonly #decoder: Decoder;
+  readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
+  readonly #imports: Record<string, WebAssembly.ExportValue> = {};
+  readonly #run: (state: number, record: number) => void;
+
+  readonly #handlers = new Map<string, number>();
+  #nextHandler = firstHandler;
+  #missing: { readonly index: number; readonly decoded: Decoded }[] = [];
+
+  #next: number;
+  readonly #maps = new Map<number, number>();
+  readonly #crossings = new Map<string, CrossingRecord>();
+  /** How often what happened; for profiles. */
+  readonly counts = { traces: 0, records: 0, shapes: 0, invalidations: 0, arenaFlushes: 0 };
+
+  constructor(p: Processor, arena: ArenaRange) {
+    this.#p = p;
+    this.#arena = arena;
+    this.#next = arena.start;
+    this.#decoder = new Decoder(p.v.model.instructions);
+    const core = this.#instantiateCore();
+    this.#run = core.run as (state: number, record: number) => void;
+    for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
+    this.#table.set(gotoHandler, core.goto as () => number);
+    this.#table.set(relookupHandler, core.relookup as () => number);
+    this.#addHelpers();
+  }
+
+  #instantiateCore(): WebAssembly.Exports {
+    const { paging, v } = this.#p;
+    const env: Record<string, unknown> = { memory: v.pool.memory, table: this.#table };
+    const slow: Record<(typeof coreImports)[number], (s: number, low: number, high: number, size: number) => number> = {
+      loadSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'read'),
+      loadForWriteSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'write'),
+      storeSlow: (_s, low, high, size) => {
+        paging.storeSlow(low, high, size);
+        return 0;
+      },
+    };
+    Object.assign(env, slow);
+    return new WebAssembly.Instance(new WebAssembly.Module(coreModule()), { env: env as WebAssembly.ModuleImports }).exports;
+  }
+  #addHelpers(): void {
+    const p = this.#p;
+    this.#imports.memory = p.v.pool.memory;
+    this.#imports.raise = ((vector: number, error: number) => {
+      throw new Fault(vector, vector === Vector.protection || vector === Vector.stack ? error : undefined);
+    }) as unknown as WebAssembly.ExportValue;
+    this.#imports.bulkMove = ((_s: number, bytes: number, address: number, segment: number) => bulkMove(p, bytes, address, segment)) as unknown as WebAssembly.ExportValue;
+    this.#imports.bulkStore = ((_s: number, bytes: number, address: number) => bulkStore(p, bytes, address)) as unknown as WebAssembly.ExportValue;
+    for (const name of helperNames) {
+      const helper = helpers[name];
+      const call = (a = 0n, b = 0n, c = 0n, d = 0n): bigint =>
+        BigInt.asUintN(64, helper(p, BigInt.asUintN(64, a), BigInt.asUintN(64, b), BigInt.asUintN(64, c), BigInt.asUintN(64, d)) ?? 0n);
+      for (let n = 0; n <= 4; n++) this.#imports[`helper:${name}/${n}`] = call as unknown as WebAssembly.ExportValue;
+    }
+  }
+
+  /** Runs until the fuel is spent or something waits for the run loop. Faults of the guest are thrown. */
+  run(): void {
+    const { v } = this.#p;
+    const { base } = v;
+    for (;;) {
+      const record = v.get('record') >>> 0 || this.#find();
+      this.#run(base, record);
+      if (v.get('record') !== 0 || v.get('fuel') <= 0 || v.get('pending') !== 0 || v.get('halted') !== 0) return;
+    }
+  }
+
+  // --- finding and decoding code
+
+  #find(): number {
+    const { v, paging } = this.#p;
+    const ip = v.get64('ip');
+    const long = v.long;
+    const linear = BigInt.asUintN(long ? 64 : 32, ip + v.get64('segmentBase', 1));
+    if (!long && ip > BigInt(v.get('segmentLimit', 1) >>> 0)) throw new Fault(Vector.protection, 0);
+    const low = Number(linear & 0xffff_ffffn) | 0;
+    const high = Number(linear >> 32n) | 0;
+    if (long && high >> 15 !== 0 && high >> 15 !== -1) throw new Fault(Vector.protection, 0);
+    if (this.#next + mapBytes + (longestTrace + 2) * recordBytes > this.#arena.end) this.flush();
+    const page = paging.translate(low, high, accessOf(v, 'fetch'));
+    const frame = v.space.frameOf(page);
+    if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
+    const offset = low & 0xfff;
+    const map = this.#map(frame, Number(v.get64('codeMode')) & 7);
+    const entry = (v.base + codeTlbOffset + ((low >>> 8) & 0x3ff0)) >>> 2;
+    v.words[entry] = (low & ~0xfff) | Number(v.get64('codeMode'));
+    v.words[entry + 1] = high;
+    v.words[entry + 2] = map;
+    v.set64('codePage', BigInt.asUintN(64, ip - BigInt(offset)));
+    const known = v.words[(map >>> 2) + offset] ?? 0;
+    return known !== 0 ? known : this.#decodeTrace(frame, map, offset, linear);
+  }
+
+  #map(frame: number, mode: number): number {
+    const key = frame * 8 + mode;
+    let map = this.#maps.get(key);
+    if (map === undefined) {
+      map = this.#allocate(mapBytes);
+      this.#p.v.pool.bytes.fill(0, map, map + mapBytes);
+      this.#maps.set(key, map);
+    }
+    return map;
+  }
+  #allocate(bytes: number): number {
+    const at = this.#next;
+    this.#next += bytes;
+    if (this.#next > this.#arena.end) throw new Bug('the arena of decoded code is too small for one trace');
+    return at;
+  }
+
+  #decodeTrace(frame: number, map: number, start: number, linear: bigint): number {
+    const { v } = this.#p;
+    const { bytes } = v.pool;
+    const code = v.codeSize;
+    const host = frame * pageBytes;
+    this.counts.traces++;
+    let first = 0;
+    let offset = start;
+    for (let n = 0; n < longestTrace && offset < pageBytes; n++) {
+      const known = v.words[(map >>> 2) + offset] ?? 0;
+      if (known !== 0) {
+        this.#writePseudo(gotoHandler, offset, known);
+        break;
+      }
+      const decoded = this.#decoder.decode(bytes, host + offset, host + pageBytes, code);
+      if (decoded === 'short') {
+        if (offset === start) return this.#crossing(frame, offset, linear);
+        break;
+      }
+      const record = this.#writeRecord(decoded, offset);
+      v.words[(map >>> 2) + offset] = record;
+      first ||= record;
+      const length = typeof decoded === 'string' ? 1 : decoded.length;
+      this.#markCode(frame, offset, Math.min(pageBytes, offset + (typeof decoded === 'string' ? 15 : length)));
+      offset += length;
+      if (typeof decoded === 'string' || decoded.row.ends) {
+        this.#compileMissing();
+        return first;
+      }
+    }
+    this.#writePseudo(relookupHandler, offset, 0);
+    this.#compileMissing();
+    return first;
+  }
+
+  /** An instruction on two pages: found again by its bytes each time, since either page may change its mapping alone. */
+  #crossing(frame: number, offset: number, linear: bigint): number {
+    const { v, paging } = this.#p;
+    const here = pageBytes - offset;
+    const next = BigInt.asUintN(v.long ? 64 : 32, linear + BigInt(here));
+    const page = paging.translate(Number(next & 0xffff_ffffn) | 0, Number(next >> 32n) | 0, accessOf(v, 'fetch'));
+    const second = v.space.frameOf(page);
+    const bytes = new Uint8Array(16).fill(0xff);
+    bytes.set(v.pool.bytes.subarray(frame * pageBytes + offset, (frame + 1) * pageBytes));
+    if (second !== 0) bytes.set(v.pool.bytes.subarray(second * pageBytes, second * pageBytes + 16 - here), here);
+    const key = `${frame}:${offset}:${v.get64('codeMode')}`;
+    const known = this.#crossings.get(key);
+    if (known && bytes.every((b, n) => b === known.bytes[n])) return known.record;
+    const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
+    const record = this.#writeRecord(decoded === 'short' ? 'long' : decoded, offset);
+    this.#writePseudo(relookupHandler, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
+    this.#compileMissing();
+    this.#crossings.set(key, { bytes, record });
+    return record;
+  }
+
+  #writePseudo(handler: number, offset: number, link: number): void {
+    const at = this.#allocate(recordBytes);
+    const { view, bytes } = this.#p.v.pool;
+    bytes.fill(0, at, at + recordBytes);
+    view.setUint16(at + Record.handler, handler, true);
+    view.setUint16(at + Record.offset, offset, true);
+    view.setUint32(at + Record.link, link, true);
+  }
+
+  #writeRecord(decoded: Decoded | 'undefined' | 'long' | 'short', offset: number): number {
+    const at = this.#allocate(recordBytes);
+    const { view, bytes } = this.#p.v.pool;
+    this.counts.records++;
+    bytes.fill(0, at, at + recordBytes);
+    view.setUint16(at + Record.offset, offset, true);
+    if (typeof decoded === 'string') {
+      view.setUint16(at + Record.handler, this.#failureHandler(decoded), true);
+      return at;
+    }
+    view.setUint16(at + Record.handler, this.#handler(decoded), true);
+    bytes[at + Record.length] = decoded.length;
+    decoded.operands.forEach((operand, n) => view.setUint16(at + Record.operands + 2 * n, operandField(operand, decoded), true));
+    const immediate = isAbsolute(decoded) ? decoded.memory?.displacement : decoded.immediates[0];
+    if (immediate !== undefined) view.setBigInt64(at + Record.immediate, BigInt.asIntN(64, immediate), true);
+    bytes[at + Record.segmentNumber] = decoded.memory?.segment ?? 2;
+    this.#writeMemory(at, decoded, offset);
+    if (decoded.row.operands[0]?.[0] === 'J') {
+      const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
+      bytes[at + Record.inPage] = target >= 0 && target < pageBytes ? 1 : 0;
+    }
+    return at;
+  }
+  #writeMemory(at: number, decoded: Decoded, offset: number): void {
+    const { view, bytes } = this.#p.v.pool;
+    const zero = offsetOf('zero');
+    const memory = decoded.memory;
+    const relative = memory?.base === 16;
+    const register = (n: number): number => (n === 16 ? offsetOf('codePage') : n < 0 ? zero : offsetOf('gpr', n));
+    view.setUint16(at + Record.base, register(memory?.base ?? -1), true);
+    view.setUint16(at + Record.index, register(memory?.index ?? -1), true);
+    bytes[at + Record.scale] = memory?.scale ?? 0;
+    const segment = memory?.segment ?? -1;
+    view.setUint16(at + Record.segment, segment >= (decoded.form.long ? 4 : 0) ? offsetOf('segmentBase', segment) : zero, true);
+    if (!memory || isAbsolute(decoded)) return;
+    const displacement = Number(memory.displacement) + (relative ? offset + decoded.length : 0);
+    // Differs: a displacement within a page and 15 bytes of 2 GiB would need 33 bits; no assembler makes one
+    if (displacement !== (displacement | 0)) throw new Bug(`displacement ${displacement} does not fit a record`);
+    view.setInt32(at + Record.displacement, displacement, true);
+  }
+
+  #markCode(frame: number, start: number, end: number): void {
+    const { v } = this.#p;
+    const { code } = v.pool;
+    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) v.pool.bytes.fill(0xff, v.base + writeTlbOffset, v.base + writeTlbOffset + 3 * tlbBankBytes);
+    for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++) {
+      const word = frame * 2 + (granule >> 5);
+      code[word] = (code[word] ?? 0) | (1 << (granule & 31));
+    }
+  }
+
+  /** Code of a frame was written: what was decoded there is dropped. */
+  written(frame: number, start: number, end: number): void {
+    const { pool } = this.#p.v;
+    let touched = false;
+    for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++) touched ||= ((pool.code[frame * 2 + (granule >> 5)] ?? 0) & (1 << (granule & 31))) !== 0;
+    if (!touched) return;
+    this.counts.invalidations++;
+    pool.code[frame * 2] = 0;
+    pool.code[frame * 2 + 1] = 0;
+    for (let mode = 0; mode < 8; mode++) {
+      const map = this.#maps.get(frame * 8 + mode);
+      if (map === undefined) continue;
+      for (let n = map >>> 2; n < (map + mapBytes) >>> 2; n++) {
+        const record = pool.words[n] ?? 0;
+        if (record === 0) continue;
+        pool.view.setUint16(record + Record.handler, relookupHandler, true);
+        pool.words[n] = 0;
+      }
+    }
+  }
+
+  /** Forgets all decoded code; only while no record is current. */
+  flush(): void {
+    const { v } = this.#p;
+    this.counts.arenaFlushes++;
+    this.#maps.clear();
+    this.#crossings.clear();
+    this.#next = this.#arena.start;
+    v.pool.code.fill(0);
+    v.flushTlb();
+  }
+
+  // --- handlers
+
+  #handler(decoded: Decoded): number {
+    const restricted = (Number(this.#p.v.get64('codeMode')) & 4) !== 0;
+    const key = (restricted ? '!' : '') + shapeKey(decoded);
+    const known = this.#handlers.get(key);
+    if (known !== undefined) return known;
+    return this.#assign(key, decoded);
+  }
+  #assign(key: string, decoded: Decoded): number {
+    const index = this.#nextHandler++;
+    if (index >= tableSize) throw new Bug('more instruction shapes than handlers');
+    this.#handlers.set(key, index);
+    this.#missing.push({ index, decoded });
+    this.counts.shapes++;
+    return index;
+  }
+  #failureHandler(failure: 'undefined' | 'long' | 'short'): number {
+    const key = `failure:${failure}`;
+    const known = this.#handlers.get(key);
+    if (known !== undefined) return known;
+    const index = this.#nextHandler++;
+    this.#handlers.set(key, index);
+    const vector = failure === 'undefined' ? Vector.undefined : Vector.protection;
+    const module = new ModuleBuilder();
+    const raise = module.importFunction('raise', calleeSignature('raise'));
+    module.add({ name: 'f', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [], code: [0x41, vector, 0x41, 0, 0x10, raise, 0x00] });
+    this.#install(module, [index], ['f']);
+    return index;
+  }
+  #compileMissing(): void {
+    if (this.#missing.length === 0) return;
+    const missing = this.#missing;
+    this.#missing = [];
+    const restricted = (Number(this.#p.v.get64('codeMode')) & 4) !== 0;
+    // imports must be known before the first function: make the code once to learn them, again with their numbers
+    const callees: Callee[] = [];
+    const number = (callee: Callee): number => {
+      const at = callees.indexOf(callee);
+      return at >= 0 ? at : callees.push(callee) - 1;
+    };
+    const bodies = missing.map(({ index, decoded }) => makeHandler(`h${index}`, decoded, number, restricted));
+    const module = new ModuleBuilder();
+    module.importMemory();
+    for (const callee of callees) module.importFunction(callee, calleeSignature(callee));
+    for (const body of bodies) module.add(body);
+    this.#install(module, missing.map((m) => m.index), bodies.map((b) => b.name));
+  }
+  #install(module: ModuleBuilder, indices: readonly number[], names: readonly string[]): void {
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: this.#imports as WebAssembly.ModuleImports });
+    indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
+  }
+}
+
+/** What a record's operand field holds: the state offset of a register, or a small number. */
+function operandField(operand: DecodedOperand, decoded: Decoded): number {
+  switch (operand.kind) {
+    case 'register': return offsetOf('gpr', operand.number);
+    case 'high': return offsetOf('gpr', operand.number) + 1;
+    case 'xmm': return offsetOf('xmm', operand.number);
+    case 'mmx': return offsetOf('float', operand.number);
+    case 'immediate': return Number((decoded.immediates[operand.number] ?? 0n) & 0xffffn);
+    default: return operand.number;
+  }
+}
+export { isFlat };

@@ -1,0 +1,102 @@
+/** Assembles WebAssembly modules byte by byte: types, imports, functions, exports. WebAssembly 2.0, chapter 5. */
+
+export type ValueType = 'i32' | 'i64' | 'v128';
+const typeByte = { i32: 0x7f, i64: 0x7e, v128: 0x7b } as const;
+
+export interface Signature {
+  readonly parameters: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+export function unsignedLeb(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value >>> 0;
+  do {
+    const low = rest & 0x7f;
+    rest >>>= 7;
+    bytes.push(rest === 0 ? low : low | 0x80);
+  } while (rest !== 0);
+  return bytes;
+}
+
+export function signedLeb(value: bigint): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (;;) {
+    const low = Number(rest & 0x7fn);
+    rest >>= 7n;
+    if ((rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)) {
+      bytes.push(low);
+      return bytes;
+    }
+    bytes.push(low | 0x80);
+  }
+}
+
+const vector = (items: readonly (readonly number[])[]): number[] => [...unsignedLeb(items.length), ...items.flat()];
+const name = (text: string): number[] => {
+  const bytes = [...new TextEncoder().encode(text)];
+  return [...unsignedLeb(bytes.length), ...bytes];
+};
+const section = (id: number, body: readonly number[]): number[] => [id, ...unsignedLeb(body.length), ...body];
+
+export interface FunctionBody {
+  readonly name: string;
+  readonly signature: Signature;
+  readonly locals: readonly ValueType[];
+  readonly code: readonly number[];
+}
+
+export class ModuleBuilder {
+  readonly #types: string[] = [];
+  readonly #typeBytes: number[][] = [];
+  readonly #imports: number[][] = [];
+  readonly #functions: FunctionBody[] = [];
+  #importedFunctions = 0;
+  #sealed = false;
+
+  type(signature: Signature): number {
+    const key = `${signature.parameters.join()}>${signature.results.join()}`;
+    const known = this.#types.indexOf(key);
+    if (known >= 0) return known;
+    const list = (types: readonly ValueType[]) => vector(types.map((t) => [typeByte[t]]));
+    this.#typeBytes.push([0x60, ...list(signature.parameters), ...list(signature.results)]);
+    return this.#types.push(key) - 1;
+  }
+
+  importMemory(): void {
+    this.#imports.push([...name('env'), ...name('memory'), 2, 0, 1]);
+  }
+  importTable(): void {
+    this.#imports.push([...name('env'), ...name('table'), 1, 0x70, 0, 0]);
+  }
+  /** Returns the function's index. All imports come before the first function. */
+  importFunction(field: string, signature: Signature): number {
+    if (this.#sealed) throw new Error('imports come first');
+    this.#imports.push([...name('env'), ...name(field), 0, ...unsignedLeb(this.type(signature))]);
+    return this.#importedFunctions++;
+  }
+  /** Adds an exported function and returns its index. */
+  add(body: FunctionBody): number {
+    this.#sealed = true;
+    return this.#importedFunctions + this.#functions.push(body) - 1;
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    const declarations = this.#functions.map((f) => unsignedLeb(this.type(f.signature)));
+    const bodies = this.#functions.map((f) => {
+      const locals = vector(f.locals.map((t) => [1, typeByte[t]]));
+      const code = [...locals, ...f.code, 0x0b];
+      return [...unsignedLeb(code.length), ...code];
+    });
+    const exports = this.#functions.map((f, n) => [...name(f.name), 0, ...unsignedLeb(this.#importedFunctions + n)]);
+    return new Uint8Array([
+      0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+      ...section(1, vector(this.#typeBytes)),
+      ...section(2, vector(this.#imports)),
+      ...section(3, vector(declarations)),
+      ...section(7, vector(exports)),
+      ...section(10, vector(bodies)),
+    ]);
+  }
+}

@@ -1,0 +1,119 @@
+/** Jumps, calls, returns, loops, interrupts, system calls. SDM 2, chapters 3 and 4. */
+import type { HelperName } from '../helper-names.ts';
+import type { Instruction } from '../instruction.ts';
+import type { Form, Meaning, Operand, Ops } from '../ops.ts';
+import { push, release, top } from '../stack.ts';
+import { row } from '../table.ts';
+
+const jump: Meaning = (o, form, target) => o.jump(o.zeroExtend(target.read(), form.size));
+const jumpRelative: Meaning = (o) => o.jumpRelative();
+const jumpIf: Meaning = (o, form) => o.when(o.condition(form.condition), () => o.jumpRelative());
+
+const call: Meaning = (o, form, target) => {
+  const destination = o.zeroExtend(target.read(), form.size);
+  push(o, form, o.next(), form.size);
+  o.jump(destination);
+};
+const callRelative: Meaning = (o, form) => {
+  push(o, form, o.next(), form.size);
+  o.jumpRelative();
+};
+const ret: Meaning = (o, form, extra) => {
+  const target = top(o, form, form.size);
+  const bytes = o.constant(form.size / 8);
+  release(o, form, o.add(bytes, extra.read()));
+  o.jump(target);
+};
+const retPlain: Meaning = (o, form) => {
+  const target = top(o, form, form.size);
+  release(o, form, o.constant(form.size / 8));
+  o.jump(target);
+};
+
+/** LOOPNE, LOOPE, LOOP: the counter is rCX in the address size. */
+const loop = (zero: 0 | 1 | undefined): Meaning => (o, form) => {
+  const count = o.zeroExtend(o.sub(o.register(1, form.addressSize), o.constant(1)), form.addressSize);
+  o.setRegister(1, form.addressSize, count);
+  const more = o.ne(count, o.constant(0));
+  o.when(zero === undefined ? more : o.and(more, zero === 1 ? o.flag('zero') : o.isZero(o.flag('zero'))), () => o.jumpRelative());
+};
+const jumpIfCountZero: Meaning = (o, form) => o.when(o.isZero(o.register(1, form.addressSize)), () => o.jumpRelative());
+
+const enter: Meaning = (o, { size }, bytes, level) => void o.helper('enter', bytes.read(), level.read(), o.constant(size));
+const leave: Meaning = (o, form) => {
+  if (!form.long) {
+    o.helper('leave', o.constant(form.size));
+    return;
+  }
+  const frame = o.register(5, 64);
+  const value = o.load(frame, form.size);
+  o.setRegister(4, 64, o.add(frame, o.constant(form.size / 8)));
+  o.setRegister(5, form.size, value);
+};
+
+const leaving =
+  (name: HelperName): Meaning =>
+  (o, form) => {
+    o.helper(name, o.constant(form.size));
+    o.exitHere();
+  };
+const farJump: Meaning = (o, form, pointer) => transfer(o, form, pointer, 'jumpFar');
+const farCall: Meaning = (o, form, pointer) => transfer(o, form, pointer, 'callFar');
+function transfer<V>(o: Ops<V>, form: Form, pointer: Operand<V>, name: 'jumpFar' | 'callFar'): void {
+  if (pointer.isMemory) {
+    const offset = o.load(pointer.address(), form.size);
+    o.helper(name, o.load(pointer.address(form.size / 8), 16), offset, o.constant(form.size));
+  } else {
+    const value = pointer.read(); // an immediate: offset in the low 32 bits, selector above
+    o.helper(name, o.and(o.shr(value, o.constant(32)), o.constant(0xffff)), o.zeroExtend(value, 32), o.constant(form.size));
+  }
+  o.exitHere();
+}
+const retFar: Meaning = (o, form, extra) => {
+  o.helper('returnFar', extra.read(), o.constant(form.size));
+  o.exitHere();
+};
+const retFarPlain: Meaning = (o, form) => {
+  o.helper('returnFar', o.constant(0), o.constant(form.size));
+  o.exitHere();
+};
+const interrupt: Meaning = (o, _form, vector) => {
+  o.helper('softwareInterrupt', vector.read());
+  o.exitHere();
+};
+
+const branch = { long: 'forced', ends: true } as const;
+
+export const controlFamily: readonly Instruction[] = [
+  ...Array.from({ length: 16 }, (_, n) => row('jcc', 0x70 + n, 'Jb', jumpIf, { long: 'forced' })),
+  ...Array.from({ length: 16 }, (_, n) => row('jcc', 0x0f80 + n, 'Jz', jumpIf, { long: 'forced' })),
+  row('jmp', 0xeb, 'Jb', jumpRelative, branch),
+  row('jmp', 0xe9, 'Jz', jumpRelative, branch),
+  row('jmp', 0xff, 'Ev', jump, { digit: 4, ...branch }),
+  row('call', 0xe8, 'Jz', callRelative, branch),
+  row('call', 0xff, 'Ev', call, { digit: 2, ...branch }),
+  row('ret', 0xc2, 'Iw', ret, branch),
+  row('ret', 0xc3, '', retPlain, branch),
+  row('loopne', 0xe0, 'Jb', loop(0), { long: 'forced' }),
+  row('loope', 0xe1, 'Jb', loop(1), { long: 'forced' }),
+  row('loop', 0xe2, 'Jb', loop(undefined), { long: 'forced' }),
+  row('jcxz', 0xe3, 'Jb', jumpIfCountZero, { long: 'forced' }),
+  row('enter', 0xc8, 'Iw Ib', enter, { long: 'default' }),
+  row('leave', 0xc9, '', leave, { long: 'default' }),
+  row('jmp far', 0xea, 'Ap', farJump, { long: 'never', ends: true }),
+  row('call far', 0x9a, 'Ap', farCall, { long: 'never', ends: true }),
+  row('jmp far', 0xff, 'Mn', farJump, { digit: 5, mod: 'memory', ends: true }),
+  row('call far', 0xff, 'Mn', farCall, { digit: 3, mod: 'memory', ends: true }),
+  row('retf', 0xca, 'Iw', retFar, { ends: true }),
+  row('retf', 0xcb, '', retFarPlain, { ends: true }),
+  row('int3', 0xcc, '', leaving('breakpoint'), { ends: true }),
+  row('int', 0xcd, 'Ib', interrupt, { ends: true }),
+  row('into', 0xce, '', (o) => o.when(o.flag('overflow'), () => { o.helper('overflowTrap'); o.exitHere(); }), { long: 'never' }),
+  row('int1', 0xf1, '', leaving('debugTrap'), { ends: true }),
+  row('iret', 0xcf, '', leaving('interruptReturn'), { ends: true }),
+  row('syscall', 0x0f05, '', leaving('systemCall'), { ends: true }),
+  row('sysret', 0x0f07, '', leaving('systemReturn'), { ends: true }),
+  row('sysenter', 0x0f34, '', leaving('systemEnter'), { ends: true }),
+  row('sysexit', 0x0f35, '', leaving('systemExit'), { ends: true }),
+  row('hlt', 0xf4, '', (o) => { o.helper('halt'); o.exitNext(); }),
+];

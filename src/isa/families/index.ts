@@ -1,0 +1,21 @@
+/** All instruction families, one after another: the whole instruction set. */
+import type { Instruction } from '../instruction.ts';
+import { arithmeticFamily } from './arithmetic.ts';
+import { bitFamily } from './bits.ts';
+import { controlFamily } from './control.ts';
+import { moveFamily } from './moves.ts';
+import { multiplyFamily } from './multiply.ts';
+import { shiftFamily } from './shifts.ts';
+import { stringFamily } from './strings.ts';
+import { systemFamily } from './system.ts';
+
+export const instructionTable: readonly Instruction[] = [
+  ...moveFamily,
+  ...arithmeticFamily,
+  ...multiplyFamily,
+  ...shiftFamily,
+  ...bitFamily,
+  ...controlFamily,
+  ...stringFamily,
+  ...systemFamily,
+];

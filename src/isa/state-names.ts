@@ -1,0 +1,15 @@
+/** The parts of the vCPU's state that meanings name directly; `cpu/state.ts` places them. */
+export type StateName =
+  /** EFLAGS without the six arithmetic flags, at their architectural positions. */
+  | 'systemFlags'
+  /** Not zero: something waits for the end of the instruction (interrupts look here after STI). */
+  | 'pending'
+  | 'interruptShadow'
+  | 'fsBase'
+  | 'gsBase'
+  | 'csBase'
+  | 'cpl'
+  | 'mxcsr'
+  | 'cr0'
+  | 'cr4'
+  | 'efer';
