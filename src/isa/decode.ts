@@ -252,6 +252,7 @@ export class Decoder {
       rep: row.string ? rep : 0,
       condition: row.opcode & 15,
       segment: segment < 0 ? 3 : segment,
+      immediate: row.immediateInShape ? Number((immediates.at(-1) ?? 0n) & 0xffn) : row.modrmInShape ? (modrm >> 6 === 3 ? modrm : modrm & 0x38) : 0,
     };
     return { row, length: this.#at - this.#start, form, operands, memory: memory ?? absolute, immediates, lock };
   }

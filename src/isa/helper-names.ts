@@ -17,7 +17,7 @@ export const helperNames = [
   // time, chance, ports
   'timestamp', 'processorId', 'randomNumber', 'randomSeed', 'portIn', 'portOut',
   // floating point and vectors
-  'checkVector', 'checkFloat', 'fxsave', 'fxrstor', 'xsave', 'xrstor', 'xsaveopt', 'xsavec', 'xsaves', 'xrstors', 'loadControlStatus', 'x87', 'x87Result', 'float', 'floatPair',
-  'enterMmx', 'aes', 'carrylessMultiply', 'compareStrings', 'vectorResult',
+  'checkVector', 'checkFloat', 'fxsave', 'fxrstor', 'xsave', 'xrstor', 'xsaveopt', 'xsavec', 'xsaves', 'xrstors', 'loadControlStatus', 'x87', 'float',
+  'enterMmx', 'leaveMmx', 'aes', 'carrylessMultiply', 'compareStrings', 'expandMask',
 ] as const;
 export type HelperName = (typeof helperNames)[number];

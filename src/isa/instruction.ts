@@ -18,10 +18,10 @@ export type Notation =
   | 'Cr'
   | 'Dr'
   | 'Ap'
-  | `V${'x'}`
+  | `V${'x' | 'q' | 'd' | 'y'}`
   | `W${'b' | 'w' | 'd' | 'q' | 'x'}`
-  | 'Ux'
-  | 'Pq'
+  | `U${'x' | 'q' | 'd'}`
+  | `P${'q' | 'y'}`
   | `Q${'q' | 'd'}`
   | 'Nq'
   | 'AL'
@@ -55,6 +55,10 @@ export interface Instruction {
   readonly string?: boolean;
   /** Needs REX.W (1) or its absence (0). */
   readonly w?: 0 | 1;
+  /** The immediate byte is part of the instruction's shape: `Form.immediate` has it. */
+  readonly immediateInShape?: boolean;
+  /** Likewise the ModRM byte (only its middle bits for memory operands). */
+  readonly modrmInShape?: boolean;
   /** VEX-encoded; operand B is VEX.vvvv. */
   readonly vex?: boolean;
   /** Without its feature the encoding means the row without the prefix (TZCNT is BSF), rather than #UD. */

@@ -56,6 +56,8 @@ export interface Form {
   readonly condition: number;
   /** The segment of the memory operand or of a string source: 0 ES to 5 GS. */
   readonly segment: number;
+  /** The last immediate byte, for rows whose shape includes it (`immediateInShape`); otherwise 0. */
+  readonly immediate: number;
 }
 
 export interface Ops<V> {

@@ -20,7 +20,7 @@ function meaningNumber(meaning: Meaning): number {
   return number;
 }
 
-const namesSegment = (d: Decoded): boolean => d.row.operands.length === 0 && d.memory === undefined;
+const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.operands.length === 0 && d.memory === undefined);
 /** Whether the plain sum of the record's fields is the linear address. */
 export const isFlat = (d: Decoded): boolean => d.form.long && d.form.addressSize === 64;
 export const isAbsolute = (d: Decoded): boolean => d.row.operands.some((o) => o[0] === 'O');
@@ -31,6 +31,7 @@ export function shapeKey(d: Decoded): string {
   const parts = [meaningNumber(d.row.meaning), d.form.size, d.form.addressSize, d.form.long ? 'L' : '', d.form.rep, operands, isAbsolute(d) ? 'A' : ''];
   if (d.row.name.endsWith('cc')) parts.push(`c${d.form.condition}`);
   if (namesSegment(d)) parts.push(`s${d.form.segment}`);
+  if (d.row.immediateInShape || d.row.modrmInShape) parts.push(`i${d.form.immediate}`);
   return parts.join(':');
 }
 
@@ -92,8 +93,11 @@ class RecordOperand implements Operand<Node> {
     switch (this.#kind) {
       case 'register':
       case 'high':
-      case 'mmx':
         o.storeAt(o.stateAt(this.#field), this.size as Size, value);
+        return;
+      case 'mmx': // the exponent of the x87 register becomes all ones
+        o.storeAt(o.stateAt(this.#field), 64, value);
+        o.storeAt(o.stateAt(this.#field), 16, o.constant(0xffff), 8);
         return;
       case 'memory':
         if (this.size === 128) o.store128(this.#address(true), value);

@@ -89,9 +89,9 @@ export class Interpreter implements CodeWatch {
     this.#imports.bulkStore = ((_s: number, bytes: number, address: number) => bulkStore(p, bytes, address)) as unknown as WebAssembly.ExportValue;
     for (const name of helperNames) {
       const helper = helpers[name];
-      const call = (a = 0n, b = 0n, c = 0n, d = 0n): bigint =>
-        BigInt.asUintN(64, helper(p, BigInt.asUintN(64, a), BigInt.asUintN(64, b), BigInt.asUintN(64, c), BigInt.asUintN(64, d)) ?? 0n);
-      for (let n = 0; n <= 4; n++) this.#imports[`helper:${name}/${n}`] = call as unknown as WebAssembly.ExportValue;
+      const u = (n: bigint): bigint => BigInt.asUintN(64, n);
+      const call = (a = 0n, b = 0n, c = 0n, d = 0n, e = 0n): bigint => u(helper(p, u(a), u(b), u(c), u(d), u(e)) ?? 0n);
+      for (let n = 0; n <= 5; n++) this.#imports[`helper:${name}/${n}`] = call as unknown as WebAssembly.ExportValue;
     }
   }
 

@@ -8,6 +8,9 @@ import { multiplyFamily } from './multiply.ts';
 import { shiftFamily } from './shifts.ts';
 import { stringFamily } from './strings.ts';
 import { systemFamily } from './system.ts';
+import { floatFamily } from './floats.ts';
+import { vectorFamily } from './vectors.ts';
+import { x87Family } from './x87.ts';
 
 export const instructionTable: readonly Instruction[] = [
   ...moveFamily,
@@ -18,4 +21,7 @@ export const instructionTable: readonly Instruction[] = [
   ...controlFamily,
   ...stringFamily,
   ...systemFamily,
+  ...vectorFamily,
+  ...floatFamily,
+  ...x87Family,
 ];

@@ -1,0 +1,407 @@
+/**
+ * IEEE 754 arithmetic with bigints, exact for any format: every operation is computed exactly (or with a sticky bit) and rounded once.
+ * Flags and NaN payloads as x86 gives them: SDM 1, 4.8 and 11.5. Tininess is detected after rounding.
+ */
+
+export interface Format {
+  /** Bits of the significand, the leading one included. */
+  readonly precision: number;
+  readonly exponentBits: number;
+  /** The leading one is stored (x87 double extended). */
+  readonly explicit: boolean;
+}
+export const single: Format = { precision: 24, exponentBits: 8, explicit: false };
+export const double: Format = { precision: 53, exponentBits: 11, explicit: false };
+export const extended: Format = { precision: 64, exponentBits: 15, explicit: true };
+
+export const Exception = { invalid: 1, denormal: 2, divide: 4, overflow: 8, underflow: 16, precision: 32 } as const;
+/** Rounding control as MXCSR and the x87 control word encode it. */
+export const Rounding = { nearest: 0, down: 1, up: 2, zero: 3 } as const;
+
+/** A number taken apart: value = significand * 2^exponent. NaNs keep their payload in `significand`. */
+export interface Parts {
+  readonly sign: 0 | 1;
+  readonly kind: 'zero' | 'finite' | 'infinity' | 'nan' | 'unsupported';
+  readonly exponent: number;
+  readonly significand: bigint;
+  readonly signaling: boolean;
+  readonly denormal: boolean;
+}
+
+export interface Mode {
+  readonly rounding: number;
+  /** Denormal operands count as zero; denormal results become zero. */
+  readonly daz?: boolean;
+  readonly ftz?: boolean;
+  /** x87 precision control: bits of the significand to round to. */
+  readonly precision?: number;
+  /** Of two NaN operands the one with the larger significand wins (x87) rather than the first (SSE). */
+  readonly largerNan?: boolean;
+  /** Exceptions that are masked; an unmasked underflow is signalled by tininess alone. */
+  readonly masked: number;
+}
+
+/** A result in parts or bits, with the exceptions that came up. */
+export class Context {
+  readonly mode: Mode;
+  flags = 0;
+  /** The magnitude was rounded up (x87 C1). */
+  roundedUp = false;
+  constructor(mode: Mode) {
+    this.mode = mode;
+  }
+}
+
+const biasOf = (f: Format): number => 2 ** (f.exponentBits - 1) - 1;
+const fractionBits = (f: Format): number => (f.explicit ? f.precision : f.precision - 1);
+const bitLength = (n: bigint): number => n.toString(2).length;
+
+export function unpack(bits: bigint, f: Format): Parts {
+  const stored = BigInt(fractionBits(f));
+  const fraction = bits & ((1n << stored) - 1n);
+  const exponent = Number((bits >> stored) & ((1n << BigInt(f.exponentBits)) - 1n));
+  const sign = Number((bits >> (stored + BigInt(f.exponentBits))) & 1n) as 0 | 1;
+  const top = 2 ** f.exponentBits - 1;
+  const hidden = 1n << BigInt(f.precision - 1);
+  const payload = fraction & (hidden - 1n);
+  const integerBit = f.explicit ? (fraction & hidden) !== 0n : exponent !== 0;
+  const make = (kind: Parts['kind'], e: number, significand: bigint, extra: Partial<Parts> = {}): Parts => ({ sign, kind, exponent: e, significand, signaling: false, denormal: false, ...extra });
+  if (f.explicit && exponent !== 0 && !integerBit) return make('unsupported', 0, fraction); // pseudo-NaN, pseudo-infinity, unnormal
+  if (exponent === top) {
+    if (payload === 0n) return make('infinity', 0, 0n);
+    return make('nan', 0, payload, { signaling: (payload & (hidden >> 1n)) === 0n });
+  }
+  const lowest = 1 - biasOf(f) - (f.precision - 1);
+  if (exponent === 0) {
+    if (fraction === 0n) return make('zero', 0, 0n);
+    return make('finite', lowest, f.explicit ? fraction : payload, { denormal: true });
+  }
+  return make('finite', lowest + exponent - 1, payload | hidden);
+}
+
+export function infinity(sign: 0 | 1, f: Format): bigint {
+  const stored = BigInt(fractionBits(f));
+  return (((BigInt(sign) << BigInt(f.exponentBits)) | ((1n << BigInt(f.exponentBits)) - 1n)) << stored) | (f.explicit ? 1n << 63n : 0n);
+}
+export const zero = (sign: 0 | 1, f: Format): bigint => BigInt(sign) << BigInt(fractionBits(f) + f.exponentBits);
+export const defaultNan = (f: Format): bigint => infinity(1, f) | (1n << BigInt(f.precision - 2));
+function largest(sign: 0 | 1, f: Format, precision: number): bigint {
+  const dropped = BigInt(f.precision - precision);
+  const stored = BigInt(fractionBits(f));
+  const significand = (((1n << BigInt(precision)) - 1n) << dropped) & ((1n << stored) - 1n);
+  return ((((BigInt(sign) << BigInt(f.exponentBits)) | ((1n << BigInt(f.exponentBits)) - 2n)) << stored) | significand);
+}
+
+/** A NaN operand as a result of format `f`: quiet, with its payload moved from format `from`. */
+export function quiet(nan: Parts, from: Format, f: Format): bigint {
+  const shift = f.precision - from.precision;
+  const payload = shift >= 0 ? nan.significand << BigInt(shift) : nan.significand >> BigInt(-shift);
+  return (infinity(nan.sign, f) | payload | (1n << BigInt(f.precision - 2))) as bigint;
+}
+
+/** Rounds sign * significand * 2^exponent (plus a bit more when sticky) into the format. */
+export function round(c: Context, sign: 0 | 1, significand: bigint, exponent: number, sticky: boolean, f: Format): bigint {
+  const precision = c.mode.precision ?? f.precision;
+  const bias = biasOf(f);
+  const length = bitLength(significand);
+  const smallest = 1 - bias; // exponent of the leading one of the smallest normal number
+  const normal = roundTo(c, sign, significand, exponent, sticky, length - precision);
+  // tiny after rounding as if the exponent had no bound
+  const roundedLeading = normal.exponent + bitLength(normal.significand) - 1;
+  if (roundedLeading < smallest) return underflow(c, { sign, significand, exponent, sticky, smallest, precision }, f);
+  if (normal.inexact) c.flags |= Exception.precision;
+  c.roundedUp = normal.up;
+  if (roundedLeading > bias) {
+    c.flags |= Exception.overflow | Exception.precision;
+    const r = c.mode.rounding;
+    const toInfinity = r === Rounding.nearest || (r === Rounding.up && sign === 0) || (r === Rounding.down && sign === 1);
+    c.roundedUp = toInfinity;
+    return toInfinity ? infinity(sign, f) : largest(sign, f, precision);
+  }
+  return pack(sign, normal.significand, normal.exponent, f);
+}
+
+interface Rounded {
+  readonly significand: bigint;
+  readonly exponent: number;
+  readonly inexact: boolean;
+  readonly up: boolean;
+}
+
+/** Drops `drop` low bits (nothing when not positive) by the rounding mode. */
+function roundTo(c: Context, sign: 0 | 1, significand: bigint, exponent: number, sticky: boolean, drop: number): Rounded {
+  if (drop <= 0) {
+    // a sticky bit below the last place: only with room to spare, so shift it in
+    if (!sticky) return { significand, exponent, inexact: false, up: false };
+    return roundTo(c, sign, (significand << 2n) | 1n, exponent - 2, false, drop + 2 > 0 ? drop + 2 : 2);
+  }
+  const d = BigInt(drop);
+  const kept = significand >> d;
+  const rest = significand & ((1n << d) - 1n);
+  const half = 1n << (d - 1n);
+  const inexact = rest !== 0n || sticky;
+  let up = false;
+  switch (c.mode.rounding) {
+    case Rounding.nearest: up = rest > half || (rest === half && (sticky || (kept & 1n) === 1n)); break;
+    case Rounding.down: up = sign === 1 && inexact; break;
+    case Rounding.up: up = sign === 0 && inexact; break;
+  }
+  return { significand: up ? kept + 1n : kept, exponent: exponent + drop, inexact, up };
+}
+
+interface Tiny { readonly sign: 0 | 1; readonly significand: bigint; readonly exponent: number; readonly sticky: boolean; readonly smallest: number; readonly precision: number }
+
+function underflow(c: Context, t: Tiny, f: Format): bigint {
+  if (c.mode.ftz && (c.mode.masked & Exception.underflow) !== 0) {
+    c.flags |= Exception.underflow | Exception.precision;
+    return zero(t.sign, f);
+  }
+  // the last place of a denormal is fixed
+  const last = t.smallest - (t.precision - 1);
+  const denormal = roundTo(c, t.sign, t.significand, t.exponent, t.sticky, last - t.exponent);
+  if (denormal.inexact) c.flags |= Exception.precision | Exception.underflow;
+  else if ((c.mode.masked & Exception.underflow) === 0) c.flags |= Exception.underflow;
+  c.roundedUp = denormal.up;
+  return denormal.significand === 0n ? zero(t.sign, f) : pack(t.sign, denormal.significand, denormal.exponent, f);
+}
+
+/** Bits of a value that fits the format exactly. */
+function pack(sign: 0 | 1, significand: bigint, exponent: number, f: Format): bigint {
+  const lowest = 2 - biasOf(f) - f.precision;
+  let s = significand;
+  let e = exponent;
+  const length = bitLength(s);
+  // bring the leading one to the top, but not below the lowest exponent
+  let shift = f.precision - length;
+  if (e - shift < lowest) shift = e - lowest;
+  s = shift >= 0 ? s << BigInt(shift) : s >> BigInt(-shift);
+  e -= shift;
+  const hidden = 1n << BigInt(f.precision - 1);
+  const isNormal = (s & hidden) !== 0n;
+  const biased = isNormal ? e - lowest + 1 : 0;
+  const stored = BigInt(fractionBits(f));
+  const fraction = f.explicit ? s : s & (hidden - 1n);
+  return (((BigInt(sign) << BigInt(f.exponentBits)) | BigInt(biased)) << stored) | fraction;
+}
+
+// --- operations
+
+/** Operands as arithmetic sees them: denormals flagged or flushed. Unsupported ones and signaling NaNs are invalid. */
+export function operand(c: Context, bits: bigint, f: Format): Parts {
+  const p = unpack(bits, f);
+  return p.denormal && c.mode.daz ? { ...p, kind: 'zero', significand: 0n, denormal: false } : p;
+}
+function noteDenormal(c: Context, ...parts: Parts[]): void {
+  if (parts.some((p) => p.denormal)) c.flags |= Exception.denormal;
+}
+export function invalid(c: Context, f: Format): bigint {
+  c.flags |= Exception.invalid;
+  return defaultNan(f);
+}
+
+/** The result when an operand is a NaN or unsupported; undefined otherwise. */
+export function nanResult(c: Context, a: Parts, b: Parts | undefined, from: Format, f: Format): bigint | undefined {
+  if (a.kind === 'unsupported' || b?.kind === 'unsupported') return invalid(c, f);
+  const [na, nb] = [a.kind === 'nan', b?.kind === 'nan'];
+  if (!na && !nb) return undefined;
+  if ((na && a.signaling) || (nb && b?.signaling)) c.flags |= Exception.invalid;
+  let chosen = na ? a : (b as Parts);
+  if (na && nb && b && c.mode.largerNan) {
+    if (a.signaling !== b.signaling) chosen = a.signaling ? b : a;
+    else if (b.significand > a.significand || (b.significand === a.significand && a.sign === 1)) chosen = b;
+  }
+  return quiet(chosen, from, f);
+}
+
+const alignmentMax = 256;
+
+export function add(c: Context, x: bigint, y: bigint, f: Format, negate = false): bigint {
+  const a = operand(c, x, f);
+  const raw = operand(c, y, f);
+  const nan = nanResult(c, a, raw, f, f);
+  if (nan !== undefined) return nan;
+  const b: Parts = negate ? { ...raw, sign: raw.sign === 0 ? 1 : 0 } : raw;
+  if (a.kind === 'infinity' || b.kind === 'infinity') {
+    if (a.kind === b.kind && a.sign !== b.sign) return invalid(c, f);
+    noteDenormal(c, a, b);
+    return infinity(a.kind === 'infinity' ? a.sign : b.sign, f);
+  }
+  noteDenormal(c, a, b);
+  const cancelled = c.mode.rounding === Rounding.down ? 1 : 0;
+  if (a.kind === 'zero' && b.kind === 'zero') return zero(a.sign === b.sign ? a.sign : cancelled, f);
+  if (a.kind === 'zero') return round(c, b.sign, b.significand, b.exponent, false, f);
+  if (b.kind === 'zero') return round(c, a.sign, a.significand, a.exponent, false, f);
+  const [high, low] = a.exponent + bitLength(a.significand) >= b.exponent + bitLength(b.significand) ? [a, b] : [b, a];
+  let gap = high.exponent - low.exponent;
+  let [s, t] = [high.significand, low.significand];
+  let exponent = low.exponent;
+  if (gap > alignmentMax) {
+    // the smaller one only matters as "a little more or less"
+    s <<= BigInt(alignmentMax);
+    t = 1n;
+    exponent = high.exponent - alignmentMax;
+    gap = 0;
+  } else if (gap < 0) {
+    t <<= BigInt(-gap);
+    exponent = high.exponent;
+    gap = 0;
+  }
+  s <<= BigInt(gap);
+  const sum = (high.sign === 1 ? -s : s) + (low.sign === 1 ? -t : t);
+  if (sum === 0n) return zero(cancelled, f);
+  return round(c, sum < 0n ? 1 : 0, sum < 0n ? -sum : sum, exponent, false, f);
+}
+
+export function multiply(c: Context, x: bigint, y: bigint, f: Format): bigint {
+  const a = operand(c, x, f);
+  const b = operand(c, y, f);
+  const nan = nanResult(c, a, b, f, f);
+  if (nan !== undefined) return nan;
+  const sign = (a.sign ^ b.sign) as 0 | 1;
+  if (a.kind === 'infinity' || b.kind === 'infinity') {
+    if (a.kind === 'zero' || b.kind === 'zero') return invalid(c, f);
+    noteDenormal(c, a, b);
+    return infinity(sign, f);
+  }
+  noteDenormal(c, a, b);
+  if (a.kind === 'zero' || b.kind === 'zero') return zero(sign, f);
+  return round(c, sign, a.significand * b.significand, a.exponent + b.exponent, false, f);
+}
+
+export function divide(c: Context, x: bigint, y: bigint, f: Format): bigint {
+  const a = operand(c, x, f);
+  const b = operand(c, y, f);
+  const nan = nanResult(c, a, b, f, f);
+  if (nan !== undefined) return nan;
+  const sign = (a.sign ^ b.sign) as 0 | 1;
+  if (a.kind === 'infinity') {
+    if (b.kind === 'infinity') return invalid(c, f);
+    noteDenormal(c, b);
+    return infinity(sign, f);
+  }
+  if (b.kind === 'infinity') {
+    noteDenormal(c, a);
+    return zero(sign, f);
+  }
+  if (b.kind === 'zero') {
+    if (a.kind === 'zero') return invalid(c, f);
+    c.flags |= Exception.divide;
+    return infinity(sign, f);
+  }
+  noteDenormal(c, a, b);
+  if (a.kind === 'zero') return zero(sign, f);
+  const shift = BigInt(2 * f.precision + 4);
+  const dividend = a.significand << shift;
+  const quotient = dividend / b.significand;
+  return round(c, sign, quotient, a.exponent - b.exponent - Number(shift), quotient * b.significand !== dividend, f);
+}
+
+function integerRoot(n: bigint): bigint {
+  if (n < 2n) return n;
+  let x = 1n << BigInt((bitLength(n) + 1) >> 1);
+  for (;;) {
+    const next = (x + n / x) >> 1n;
+    if (next >= x) return x;
+    x = next;
+  }
+}
+
+export function squareRoot(c: Context, x: bigint, f: Format): bigint {
+  const a = operand(c, x, f);
+  const nan = nanResult(c, a, undefined, f, f);
+  if (nan !== undefined) return nan;
+  if (a.kind === 'zero') return zero(a.sign, f);
+  if (a.sign === 1) return invalid(c, f);
+  if (a.kind === 'infinity') return infinity(0, f);
+  noteDenormal(c, a);
+  let shift = 2 * f.precision + 4;
+  if (((a.exponent - shift) & 1) !== 0) shift++;
+  const scaled = a.significand << BigInt(shift);
+  const root = integerRoot(scaled);
+  return round(c, 0, root, (a.exponent - shift) / 2, root * root !== scaled, f);
+}
+
+/** -1, 0, 1, or undefined when unordered. A quiet comparison (UCOMIS) faults on signaling NaNs only. */
+export function compare(c: Context, x: bigint, y: bigint, f: Format, quietly: boolean): -1 | 0 | 1 | undefined {
+  const a = operand(c, x, f);
+  const b = operand(c, y, f);
+  const odd = (p: Parts): boolean => p.kind === 'nan' || p.kind === 'unsupported';
+  if (odd(a) || odd(b)) {
+    if (!quietly || a.signaling || b.signaling || a.kind === 'unsupported' || b.kind === 'unsupported') c.flags |= Exception.invalid;
+    return undefined;
+  }
+  noteDenormal(c, a, b);
+  return order(a, b);
+}
+function order(a: Parts, b: Parts): -1 | 0 | 1 {
+  if (a.kind === 'zero' && b.kind === 'zero') return 0;
+  const signed = (p: Parts): number => (p.kind === 'zero' ? 0 : p.sign === 1 ? -1 : 1);
+  if (signed(a) !== signed(b)) return signed(a) < signed(b) ? -1 : 1;
+  const direction = a.sign === 1 ? -1 : 1;
+  if (a.kind === 'infinity' || b.kind === 'infinity') return a.kind === b.kind ? 0 : ((a.kind === 'infinity' ? direction : -direction) as -1 | 1);
+  const [ta, tb] = [a.exponent + bitLength(a.significand), b.exponent + bitLength(b.significand)];
+  if (ta !== tb) return (ta > tb ? direction : -direction) as -1 | 1;
+  const low = Math.min(a.exponent, b.exponent);
+  const [sa, sb] = [a.significand << BigInt(a.exponent - low), b.significand << BigInt(b.exponent - low)];
+  return sa === sb ? 0 : ((sa > sb ? direction : -direction) as -1 | 1);
+}
+
+/** Between formats. */
+export function convert(c: Context, x: bigint, from: Format, to: Format): bigint {
+  const a = operand(c, x, from);
+  const nan = nanResult(c, a, undefined, from, to);
+  if (nan !== undefined) return nan;
+  if (a.kind === 'infinity') return infinity(a.sign, to);
+  if (a.kind === 'zero') return zero(a.sign, to);
+  noteDenormal(c, a);
+  return round(c, a.sign, a.significand, a.exponent, false, to);
+}
+
+export function fromInteger(c: Context, value: bigint, f: Format): bigint {
+  if (value === 0n) return zero(0, f);
+  return round(c, value < 0n ? 1 : 0, value < 0n ? -value : value, 0, false, f);
+}
+
+/** A signed integer of `bits` bits; the integer indefinite (only the sign bit set) when it does not fit. */
+export function toInteger(c: Context, x: bigint, f: Format, bits: number, rounding = c.mode.rounding): bigint {
+  const a = operand(c, x, f);
+  const indefinite = 1n << BigInt(bits - 1);
+  if (a.kind === 'nan' || a.kind === 'infinity' || a.kind === 'unsupported') {
+    c.flags |= Exception.invalid;
+    return indefinite;
+  }
+  if (a.kind === 'zero') return 0n;
+  const rounded = toIntegral(c, a, rounding, bits + 2);
+  const value = rounded === undefined ? undefined : a.sign === 1 ? -rounded.value : rounded.value;
+  if (value === undefined || value < -indefinite || value >= indefinite) {
+    c.flags |= Exception.invalid;
+    return indefinite;
+  }
+  if (rounded?.inexact) c.flags |= Exception.precision;
+  c.roundedUp = rounded?.up ?? false;
+  return BigInt.asUintN(bits, value);
+}
+
+/** The magnitude as an integer; undefined when it is beyond `bitsMax` bits. */
+function toIntegral(c: Context, a: Parts, rounding: number, bitsMax: number): { value: bigint; inexact: boolean; up: boolean } | undefined {
+  if (a.exponent >= 0) return a.exponent + bitLength(a.significand) > bitsMax ? undefined : { value: a.significand << BigInt(a.exponent), inexact: false, up: false };
+  const drop = Math.min(-a.exponent, bitLength(a.significand) + 2);
+  const local = new Context({ ...c.mode, rounding });
+  const r = roundTo(local, a.sign, a.significand, 0, false, drop);
+  return { value: r.significand, inexact: r.inexact, up: r.up };
+}
+
+/** To an integral value in the same format (ROUNDSD, FRNDINT). */
+export function roundToIntegral(c: Context, x: bigint, f: Format, rounding: number, quietPrecision = false): bigint {
+  const a = operand(c, x, f);
+  const nan = nanResult(c, a, undefined, f, f);
+  if (nan !== undefined) return nan;
+  if (a.kind === 'infinity') return infinity(a.sign, f);
+  if (a.kind === 'zero') return zero(a.sign, f);
+  if (!quietPrecision || f.explicit) noteDenormal(c, a);
+  if (a.exponent >= 0) return x;
+  const r = toIntegral(c, a, rounding, f.precision + 2);
+  if (r?.inexact && !quietPrecision) c.flags |= Exception.precision;
+  c.roundedUp = r?.up ?? false;
+  return !r || r.value === 0n ? zero(a.sign, f) : pack(a.sign, r.value, 0, f);
+}

@@ -1,0 +1,439 @@
+/** SSE to SSE4.2 on integers and the moves of all vectors, with the MMX forms of the same operations. SDM 2, chapters 3 and 4. */
+import type { Feature, Instruction, Notation } from '../instruction.ts';
+import type { Meaning, Operand, Ops, Size } from '../ops.ts';
+import { row, type RowOptions } from '../table.ts';
+import type { VectorOp1, VectorOp2 } from '../vector-names.ts';
+
+/** 128-bit memory operands must be aligned, with a few exceptions. */
+export function aligned<V>(o: Ops<V>, operand: Operand<V>): V {
+  if (operand.isMemory) o.when(o.and(operand.address(), o.constant(15)), () => o.fault(13, 0));
+  return operand.read();
+}
+const zeroVector = <V>(o: Ops<V>): V => o.vector(o.constant(0), o.constant(0));
+/** Any operand as a vector: scalars and MMX registers fill the low part. */
+const wide = <V>(o: Ops<V>, operand: Operand<V>): V => (operand.size === 128 ? aligned(o, operand) : o.vector(operand.read(), o.constant(0)));
+function put<V>(o: Ops<V>, target: Operand<V>, value: V): void {
+  target.write(target.size === 128 ? value : o.lane(value, 64, 0));
+}
+
+type Combine = <V>(o: Ops<V>, a: V, b: V) => V;
+const combine = (f: Combine): Meaning => (o, _form, target, source) => {
+  if (target.size === 64) o.helper('enterMmx');
+  const b = wide(o, source);
+  put(o, target, f(o, wide(o, target), b));
+};
+const plain = (op: VectorOp2): Meaning => combine((o, a, b) => o.vector2(op, a, b));
+const swapped = (op: VectorOp2): Meaning => combine((o, a, b) => o.vector2(op, b, a));
+/** For packs and horizontal operations the two halves of the result come from the two operands: MMX puts both into one vector. */
+const gathered = (f: Combine): Meaning => (o, _form, target, source) => {
+  if (target.size === 128) {
+    const b = wide(o, source);
+    target.write(f(o, target.read(), b));
+    return;
+  }
+  o.helper('enterMmx');
+  const both = o.vector(target.read(), source.read());
+  target.write(o.lane(f(o, both, both), 64, 0));
+};
+
+const bytes = (...lanes: number[]): number[] => lanes;
+/** Interleaves units of `unit` bytes from the low halves of a and b. */
+const interleaveLow = (unit: number): number[] => Array.from({ length: 16 }, (_, n) => {
+  const pair = Math.floor(n / (2 * unit));
+  const second = Math.floor(n / unit) % 2;
+  return second * 16 + pair * unit + (n % unit);
+});
+const interleave = (unit: number, high: boolean): Meaning => (o, _form, target, source) => {
+  const lanes = interleaveLow(unit);
+  if (target.size === 128) {
+    const b = aligned(o, source);
+    target.write(o.shuffle(target.read(), b, high ? lanes.map((n) => n + 8) : lanes));
+    return;
+  }
+  o.helper('enterMmx');
+  const value = o.shuffle(wide(o, target), wide(o, source), lanes);
+  target.write(o.lane(value, 64, high ? 1 : 0));
+};
+
+/** The odd or even 16-bit halves of two vectors of 32-bit products. */
+const highHalves = bytes(2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31);
+const lowHalves = bytes(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
+const highProduct = (sign: 's' | 'u'): Combine => (o, a, b) =>
+  o.shuffle(o.vector2(`i32x4.extmul_low_i16x8_${sign}`, a, b), o.vector2(`i32x4.extmul_high_i16x8_${sign}`, a, b), highHalves);
+const roundedProduct: Combine = (o, a, b) => {
+  const one = o.vector(o.constant(0x1_0000_0001n), o.constant(0x1_0000_0001n));
+  const scale = <V>(ops: Ops<V>, v: V, unit: V): V => ops.vectorShift('shr_s', 32, ops.vector2('i32x4.add', ops.vectorShift('shr_s', 32, v, ops.constant(14)), unit), ops.constant(1));
+  return o.shuffle(scale(o, o.vector2('i32x4.extmul_low_i16x8_s', a, b), one), scale(o, o.vector2('i32x4.extmul_high_i16x8_s', a, b), one), lowHalves);
+};
+const unsignedBySigned: Combine = (o, a, b) => {
+  const eight = o.constant(8);
+  const even = o.vector2('i16x8.mul', o.vectorShift('shr_u', 16, o.vectorShift('shl', 16, a, eight), eight), o.vectorShift('shr_s', 16, o.vectorShift('shl', 16, b, eight), eight));
+  const odd = o.vector2('i16x8.mul', o.vectorShift('shr_u', 16, a, eight), o.vectorShift('shr_s', 16, b, eight));
+  return o.vector2('i16x8.add_sat_s', even, odd);
+};
+const evenLanes = bytes(0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11);
+const evenProduct = (sign: 's' | 'u'): Combine => (o, a, b) => o.vector2(`i64x2.extmul_low_i32x4_${sign}`, o.shuffle(a, a, evenLanes), o.shuffle(b, b, evenLanes));
+const sumOfDifferences: Combine = (o, a, b) => {
+  const difference = o.vector2('v128.or', o.vector2('i8x16.sub_sat_u', a, b), o.vector2('i8x16.sub_sat_u', b, a));
+  const sum = <V>(ops: Ops<V>, x: V): V => {
+    const mask = ops.constant(0x00ff_00ff_00ff_00ffn);
+    const pairs = ops.add(ops.and(x, mask), ops.and(ops.shr(x, ops.constant(8)), mask));
+    return ops.shr(ops.mul(pairs, ops.constant(0x0001_0001_0001_0001n)), ops.constant(48));
+  };
+  return o.vector(sum(o, o.lane(difference, 64, 0)), sum(o, o.lane(difference, 64, 1)));
+};
+/** PSHUFB: an index with its top bit set gives zero, others count modulo the width. */
+const shuffleBytes: Meaning = (o, _form, target, source) => {
+  if (target.size === 64) o.helper('enterMmx');
+  const mask = o.constant(target.size === 64 ? 0x8787_8787_8787_8787n : 0x8f8f_8f8f_8f8f_8f8fn);
+  const index = o.vector2('v128.and', wide(o, source), o.vector(mask, mask));
+  put(o, target, o.vector2('i8x16.swizzle', wide(o, target), index));
+};
+const sign = (lane: 8 | 16 | 32): Combine => (o, a, b) => {
+  const shape = ({ 8: 'i8x16', 16: 'i16x8', 32: 'i32x4' } as const)[lane];
+  const zero = zeroVector(o);
+  const negative = o.vector2(`${shape}.gt_s`, zero, b);
+  const flipped = o.vector2(`${shape}.sub`, o.vector2('v128.xor', a, negative), negative);
+  return o.vector2('v128.andnot', flipped, o.vector2(`${shape}.eq`, b, zero));
+};
+const horizontal = (op: VectorOp2): Combine => (o, a, b) => {
+  const unit = op.startsWith('i16x8') ? 2 : 4;
+  const pick = (odd: number): number[] => Array.from({ length: 16 }, (_, n) => Math.floor(n / unit) * unit * 2 + odd * unit + (n % unit));
+  return o.vector2(op, o.shuffle(a, b, pick(0)), o.shuffle(a, b, pick(1)));
+};
+const absolute = (op: VectorOp1): Meaning => (o, _form, target, source) => {
+  if (target.size === 64) o.helper('enterMmx');
+  put(o, target, o.vector1(op, wide(o, source)));
+};
+
+// --- shifts
+const shiftBy = (op: 'shl' | 'shr_u' | 'shr_s', lane: 16 | 32 | 64): Meaning => (o, _form, target, counter) => {
+  if (target.size === 64) o.helper('enterMmx');
+  const count = counter.size === 128 ? o.lane(aligned(o, counter), 64, 0) : counter.read();
+  const fits = o.ltu(count, o.constant(lane));
+  const value = wide(o, target);
+  if (op === 'shr_s') return put(o, target, o.vectorShift(op, lane, value, o.select(fits, count, o.constant(lane - 1))));
+  const keep = o.sub(o.constant(0), fits);
+  put(o, target, o.vector2('v128.and', o.vectorShift(op, lane, value, count), o.vector(keep, keep)));
+};
+const shiftWhole = (left: boolean): Meaning => (o, { immediate }, target) => {
+  const n = Math.min(16, immediate);
+  const lanes = Array.from({ length: 16 }, (_, at) => (left ? (at < n ? 16 : at - n) : at + n < 16 ? at + n : 16));
+  target.write(o.shuffle(target.read(), zeroVector(o), lanes));
+};
+
+// --- shuffles by an immediate
+const select4 = (immediate: number): number[] => [0, 1, 2, 3].map((n) => (immediate >> (2 * n)) & 3);
+const shuffleWords = (from: number, count: number): Meaning => (o, { immediate }, target, source) => {
+  if (target.size === 64) o.helper('enterMmx');
+  const chosen = select4(immediate);
+  const lanes = Array.from({ length: 16 }, (_, n) => {
+    const unit = count === 8 ? 4 : 2;
+    const index = Math.floor((n - from) / unit);
+    return n < from || index > 3 ? n : from + (chosen[index] ?? 0) * unit + ((n - from) % unit);
+  });
+  const value = wide(o, source);
+  put(o, target, o.shuffle(value, value, lanes));
+};
+const alignRight: Meaning = (o, { immediate }, target, source) => {
+  const width = target.size / 8;
+  if (target.size === 64) o.helper('enterMmx');
+  const [a, b] = [wide(o, target), wide(o, source)];
+  // the pair b (low), a (high), then zeros
+  const lane = (at: number): number => (at < width ? at : at < 2 * width ? 16 + at - width : -1);
+  const lanes = Array.from({ length: 16 }, (_, n) => (n < width ? lane(n + immediate) : -1));
+  if (lanes.every((n) => n < 0)) return put(o, target, zeroVector(o));
+  const keep: readonly bigint[] = lanes.map((n) => (n < 0 ? 0n : 0xffn));
+  const half = (at: number): bigint => keep.slice(at, at + 8).reduce((mask, byte, n) => mask | (byte << BigInt(8 * n)), 0n);
+  const shuffled = o.shuffle(b, a, lanes.map((n) => Math.max(0, n)));
+  put(o, target, o.vector2('v128.and', shuffled, o.vector(o.constant(half(0)), o.constant(half(8)))));
+};
+const shuffleTwo = (unit: 4 | 8): Meaning => (o, { immediate }, target, source) => {
+  const b = aligned(o, source);
+  const per = 16 / unit;
+  const lanes = Array.from({ length: 16 }, (_, n) => {
+    const at = Math.floor(n / unit);
+    const choice = unit === 4 ? (immediate >> (2 * at)) & 3 : (immediate >> at) & 1;
+    return (at >= per / 2 ? 16 : 0) + choice * unit + (n % unit);
+  });
+  target.write(o.shuffle(target.read(), b, lanes));
+};
+const blend = (unit: 2 | 4 | 8): Meaning => (o, { immediate }, target, source) => {
+  const b = aligned(o, source);
+  target.write(o.shuffle(target.read(), b, Array.from({ length: 16 }, (_, n) => ((immediate >> Math.floor(n / unit)) & 1) * 16 + n)));
+};
+const blendByMask = (op: VectorOp2): Meaning => (o, _form, target, source) => {
+  const b = aligned(o, source);
+  const mask = o.vector2(op, zeroVector(o), o.xmm(0));
+  target.write(o.vector2('v128.or', o.vector2('v128.and', b, mask), o.vector2('v128.andnot', target.read(), mask)));
+};
+const insert = (lane: Size): Meaning => (o, { immediate }, target, source) => {
+  if (target.size === 64) o.helper('enterMmx');
+  const value = source.read();
+  put(o, target, o.withLane(wide(o, target), lane, immediate & (target.size / lane - 1), value));
+};
+const extract = (lane: Size): Meaning => (o, { immediate }, target, source) => {
+  if (source.size === 64) o.helper('enterMmx');
+  target.write(o.lane(wide(o, source), lane, immediate & (source.size / lane - 1)));
+};
+const insertSingle: Meaning = (o, { immediate }, target, source) => {
+  const value = source.isMemory ? source.read() : o.lane(source.read(), 32, immediate >> 6);
+  let result = o.withLane(target.read(), 32, (immediate >> 4) & 3, value);
+  for (let n = 0; n < 4; n++) if ((immediate >> n) & 1) result = o.withLane(result, 32, n, o.constant(0));
+  target.write(result);
+};
+
+// --- widening, tests, odd ones
+const extend = (...steps: VectorOp1[]): Meaning => (o, _form, target, source) => {
+  let value = o.vector(source.read(), o.constant(0));
+  for (const step of steps) value = o.vector1(step, value);
+  target.write(value);
+};
+const test: Meaning = (o, _form, target, source) => {
+  const b = aligned(o, source);
+  const a = target.read();
+  const any = (v: typeof a): typeof a => o.or(o.lane(v, 64, 0), o.lane(v, 64, 1));
+  o.setFlagBits({ carry: o.isZero(any(o.vector2('v128.andnot', b, a))), overflow: o.constant(0), adjust: o.constant(0), result: { value: o.constant(1), size: 8 } });
+  o.setFlagBits({ zero: o.isZero(any(o.vector2('v128.and', a, b))) });
+};
+const signMask = (op: VectorOp1): Meaning => (o, _form, target, source) => {
+  if (source.size === 64) o.helper('enterMmx');
+  const mask = o.vector1(op, wide(o, source));
+  target.write(source.size === 64 ? o.and(mask, o.constant(0xff)) : mask);
+};
+const smallestWord: Meaning = (o, _form, target, source) => {
+  const v = aligned(o, source);
+  let best = o.lane(v, 16, 0);
+  let index = o.constant(0);
+  for (let n = 1; n < 8; n++) {
+    const value = o.lane(v, 16, n);
+    const less = o.ltu(value, best);
+    best = o.select(less, value, best);
+    index = o.select(less, o.constant(n), index);
+  }
+  target.write(o.vector(o.or(best, o.shl(index, o.constant(16))), o.constant(0)));
+};
+const sumsOfDifferences: Meaning = (o, { immediate }, target, source) => {
+  const b = aligned(o, source);
+  const a = target.read();
+  const [aStart, bStart] = [((immediate >> 2) & 1) * 4, (immediate & 3) * 4];
+  const difference = (x: typeof a, y: typeof a): typeof a => o.select(o.ltu(x, y), o.sub(y, x), o.sub(x, y));
+  let result = zeroVector(o);
+  for (let n = 0; n < 8; n++) {
+    let sum = o.constant(0);
+    for (let m = 0; m < 4; m++) sum = o.add(sum, difference(o.lane(a, 8, aStart + n + m), o.lane(b, 8, bStart + m)));
+    result = o.withLane(result, 16, n, sum);
+  }
+  target.write(result);
+};
+
+// --- moves
+const move: Meaning = (_o, _form, target, source) => target.write(source.read());
+const moveAligned: Meaning = (o, _form, target, source) => {
+  if (target.isMemory) o.when(o.and(target.address(), o.constant(15)), () => o.fault(13, 0));
+  target.write(aligned(o, source));
+};
+/** A scalar into a vector register: the rest becomes zero. */
+const load: Meaning = (o, _form, target, source) => target.write(o.vector(source.read(), o.constant(0)));
+const merge: Meaning = (_o, _form, target, source) => target.write(source.read());
+const loadHigh: Meaning = (o, _form, target, source) => target.write(o.withLane(target.read(), 64, 1, source.read()));
+const storeHigh: Meaning = (o, _form, target, source) => target.write(o.lane(source.read(), 64, 1));
+const highToLow: Meaning = (o, _form, target, source) => target.write(o.withLane(target.read(), 64, 0, o.lane(source.read(), 64, 1)));
+const lowToHigh: Meaning = (o, _form, target, source) => target.write(o.withLane(target.read(), 64, 1, o.lane(source.read(), 64, 0)));
+const duplicate = (lanes: readonly number[]): Meaning => (o, _form, target, source) => {
+  const value = source.size === 128 ? aligned(o, source) : o.vector(source.read(), o.constant(0));
+  target.write(o.shuffle(value, value, lanes));
+};
+const withMmx = (meaning: Meaning): Meaning => (o, form, a, b, c) => {
+  o.helper('enterMmx');
+  meaning(o, form, a, b, c);
+};
+const maskedStore: Meaning = (o, form, source, mask) => {
+  const width = source.size / 8;
+  if (source.size === 64) o.helper('enterMmx');
+  const [value, select] = [wide(o, source), wide(o, mask)];
+  const address = o.linear(form.segment, o.register(7, form.addressSize), width, true);
+  for (let n = 0; n < width; n++) o.when(o.and(o.lane(select, 8, n), o.constant(0x80)), () => o.store(o.add(address, o.constant(n)), 8, o.lane(value, 8, n)));
+};
+const emptyMmx: Meaning = (o) => void o.helper('leaveMmx');
+
+const strings = (explicit: boolean, mask: boolean): Meaning => (o, { immediate, size }, first, second) => {
+  const [a, b] = [first.read(), second.read()];
+  const half = (v: typeof a, n: number): typeof a => o.lane(v, 64, n);
+  const lengthSize: Size = size === 64 ? 64 : 32;
+  const result = o.helper('compareStrings', half(a, 0), half(a, 1), half(b, 0), half(b, 1), o.constant(immediate | (explicit ? 0x100 : 0) | (lengthSize === 64 ? 0x200 : 0)));
+  // result: bits 0-15 the mask, 16-20 the index, 24 carry, 25 zero, 26 sign, 27 overflow
+  const bit = (n: number): typeof a => o.and(o.shr(result, o.constant(n)), o.constant(1));
+  if (mask) o.setXmm(0, o.vector(o.helper('expandMask', result, o.constant(immediate), o.constant(0)), o.helper('expandMask', result, o.constant(immediate), o.constant(1))));
+  else o.setRegister(1, 32, o.and(o.shr(result, o.constant(16)), o.constant(0x1f)));
+  o.helper('loadStatusFlags', o.or(o.or(bit(24), o.shl(bit(25), o.constant(6))), o.shl(bit(26), o.constant(7))));
+  o.setFlagBits({ overflow: bit(27) });
+};
+const cipher = (kind: number): Meaning => (o, _form, target, source) => {
+  const key = aligned(o, source);
+  const state = target.read();
+  const half = (n: number): typeof key => o.helper('aes', o.constant(kind * 2 + n), o.lane(state, 64, 0), o.lane(state, 64, 1), o.lane(key, 64, 0), o.lane(key, 64, 1));
+  target.write(o.vector(half(0), half(1)));
+};
+const unaryCipher = (kind: number): Meaning => (o, { immediate }, target, source) => {
+  const v = aligned(o, source);
+  const half = (n: number): typeof v => o.helper('aes', o.constant(kind * 2 + n), o.lane(v, 64, 0), o.lane(v, 64, 1), o.constant(immediate), o.constant(0));
+  target.write(o.vector(half(0), half(1)));
+};
+const carryless: Meaning = (o, { immediate }, target, source) => {
+  const b = aligned(o, source);
+  const [x, y] = [o.lane(target.read(), 64, immediate & 1), o.lane(b, 64, (immediate >> 4) & 1)];
+  target.write(o.vector(o.helper('carrylessMultiply', x, y, o.constant(0)), o.helper('carrylessMultiply', x, y, o.constant(1))));
+};
+
+/** An operation that exists on XMM registers (66) and, from `mmx` on, on MMX registers (no prefix). */
+function both(name: string, opcode: number, meaning: Meaning, feature: Feature, mmx: Feature | undefined): Instruction[] {
+  const rows = [row(name, opcode, 'Vx Wx', meaning, { prefix: 0x66, feature })];
+  if (mmx) rows.push(row(name, opcode, 'Pq Qq', meaning, { prefix: 0, feature: mmx }));
+  return rows;
+}
+const table: readonly (readonly [name: string, byte: number, meaning: Meaning, mmx?: Feature])[] = [
+  ['punpcklbw', 0x60, interleave(1, false), 'mmx'], ['punpcklwd', 0x61, interleave(2, false), 'mmx'], ['punpckldq', 0x62, interleave(4, false), 'mmx'],
+  ['packsswb', 0x63, gathered((o, a, b) => o.vector2('i8x16.narrow_i16x8_s', a, b)), 'mmx'],
+  ['pcmpgtb', 0x64, plain('i8x16.gt_s'), 'mmx'], ['pcmpgtw', 0x65, plain('i16x8.gt_s'), 'mmx'], ['pcmpgtd', 0x66, plain('i32x4.gt_s'), 'mmx'],
+  ['packuswb', 0x67, gathered((o, a, b) => o.vector2('i8x16.narrow_i16x8_u', a, b)), 'mmx'],
+  ['punpckhbw', 0x68, interleave(1, true), 'mmx'], ['punpckhwd', 0x69, interleave(2, true), 'mmx'], ['punpckhdq', 0x6a, interleave(4, true), 'mmx'],
+  ['packssdw', 0x6b, gathered((o, a, b) => o.vector2('i16x8.narrow_i32x4_s', a, b)), 'mmx'],
+  ['punpcklqdq', 0x6c, interleave(8, false)], ['punpckhqdq', 0x6d, interleave(8, true)],
+  ['pcmpeqb', 0x74, plain('i8x16.eq'), 'mmx'], ['pcmpeqw', 0x75, plain('i16x8.eq'), 'mmx'], ['pcmpeqd', 0x76, plain('i32x4.eq'), 'mmx'],
+  ['psrlw', 0xd1, shiftBy('shr_u', 16), 'mmx'], ['psrld', 0xd2, shiftBy('shr_u', 32), 'mmx'], ['psrlq', 0xd3, shiftBy('shr_u', 64), 'mmx'],
+  ['paddq', 0xd4, plain('i64x2.add'), 'sse2'], ['pmullw', 0xd5, plain('i16x8.mul'), 'mmx'],
+  ['psubusb', 0xd8, plain('i8x16.sub_sat_u'), 'mmx'], ['psubusw', 0xd9, plain('i16x8.sub_sat_u'), 'mmx'], ['pminub', 0xda, plain('i8x16.min_u'), 'sse'],
+  ['pand', 0xdb, plain('v128.and'), 'mmx'], ['paddusb', 0xdc, plain('i8x16.add_sat_u'), 'mmx'], ['paddusw', 0xdd, plain('i16x8.add_sat_u'), 'mmx'],
+  ['pmaxub', 0xde, plain('i8x16.max_u'), 'sse'], ['pandn', 0xdf, swapped('v128.andnot'), 'mmx'],
+  ['pavgb', 0xe0, plain('i8x16.avgr_u'), 'sse'], ['psraw', 0xe1, shiftBy('shr_s', 16), 'mmx'], ['psrad', 0xe2, shiftBy('shr_s', 32), 'mmx'],
+  ['pavgw', 0xe3, plain('i16x8.avgr_u'), 'sse'], ['pmulhuw', 0xe4, combine(highProduct('u')), 'sse'], ['pmulhw', 0xe5, combine(highProduct('s')), 'mmx'],
+  ['psubsb', 0xe8, plain('i8x16.sub_sat_s'), 'mmx'], ['psubsw', 0xe9, plain('i16x8.sub_sat_s'), 'mmx'], ['pminsw', 0xea, plain('i16x8.min_s'), 'sse'],
+  ['por', 0xeb, plain('v128.or'), 'mmx'], ['paddsb', 0xec, plain('i8x16.add_sat_s'), 'mmx'], ['paddsw', 0xed, plain('i16x8.add_sat_s'), 'mmx'],
+  ['pmaxsw', 0xee, plain('i16x8.max_s'), 'sse'], ['pxor', 0xef, plain('v128.xor'), 'mmx'],
+  ['psllw', 0xf1, shiftBy('shl', 16), 'mmx'], ['pslld', 0xf2, shiftBy('shl', 32), 'mmx'], ['psllq', 0xf3, shiftBy('shl', 64), 'mmx'],
+  ['pmuludq', 0xf4, combine(evenProduct('u')), 'sse2'], ['pmaddwd', 0xf5, plain('i32x4.dot_i16x8_s'), 'mmx'], ['psadbw', 0xf6, combine(sumOfDifferences), 'sse'],
+  ['psubb', 0xf8, plain('i8x16.sub'), 'mmx'], ['psubw', 0xf9, plain('i16x8.sub'), 'mmx'], ['psubd', 0xfa, plain('i32x4.sub'), 'mmx'], ['psubq', 0xfb, plain('i64x2.sub'), 'sse2'],
+  ['paddb', 0xfc, plain('i8x16.add'), 'mmx'], ['paddw', 0xfd, plain('i16x8.add'), 'mmx'], ['paddd', 0xfe, plain('i32x4.add'), 'mmx'],
+];
+const ssse3: readonly (readonly [name: string, byte: number, meaning: Meaning])[] = [
+  ['pshufb', 0x00, shuffleBytes], ['phaddw', 0x01, gathered(horizontal('i16x8.add'))], ['phaddd', 0x02, gathered(horizontal('i32x4.add'))],
+  ['phaddsw', 0x03, gathered(horizontal('i16x8.add_sat_s'))], ['pmaddubsw', 0x04, combine(unsignedBySigned)],
+  ['phsubw', 0x05, gathered(horizontal('i16x8.sub'))], ['phsubd', 0x06, gathered(horizontal('i32x4.sub'))], ['phsubsw', 0x07, gathered(horizontal('i16x8.sub_sat_s'))],
+  ['psignb', 0x08, combine(sign(8))], ['psignw', 0x09, combine(sign(16))], ['psignd', 0x0a, combine(sign(32))], ['pmulhrsw', 0x0b, combine(roundedProduct)],
+  ['pabsb', 0x1c, absolute('i8x16.abs')], ['pabsw', 0x1d, absolute('i16x8.abs')], ['pabsd', 0x1e, absolute('i32x4.abs')],
+];
+const sse4: readonly (readonly [name: string, byte: number, meaning: Meaning])[] = [
+  ['pmuldq', 0x28, combine(evenProduct('s'))], ['pcmpeqq', 0x29, plain('i64x2.eq')], ['packusdw', 0x2b, plain('i16x8.narrow_i32x4_u')],
+  ['pminsb', 0x38, plain('i8x16.min_s')], ['pminsd', 0x39, plain('i32x4.min_s')], ['pminuw', 0x3a, plain('i16x8.min_u')], ['pminud', 0x3b, plain('i32x4.min_u')],
+  ['pmaxsb', 0x3c, plain('i8x16.max_s')], ['pmaxsd', 0x3d, plain('i32x4.max_s')], ['pmaxuw', 0x3e, plain('i16x8.max_u')], ['pmaxud', 0x3f, plain('i32x4.max_u')],
+  ['pmulld', 0x40, plain('i32x4.mul')], ['phminposuw', 0x41, smallestWord], ['ptest', 0x17, test],
+  ['pblendvb', 0x10, blendByMask('i8x16.gt_s')], ['blendvps', 0x14, blendByMask('i32x4.gt_s')], ['blendvpd', 0x15, blendByMask('i64x2.gt_s')],
+];
+const extensions: readonly (readonly [name: string, byte: number, source: Notation, steps: VectorOp1[]])[] = (['s', 'u'] as const).flatMap((s, n) => {
+  const [bw, wd, dq] = [`i16x8.extend_low_i8x16_${s}`, `i32x4.extend_low_i16x8_${s}`, `i64x2.extend_low_i32x4_${s}`] as const;
+  const base = 0x20 + n * 0x10;
+  const name = s === 's' ? 'pmovsx' : 'pmovzx';
+  return [
+    [`${name}bw`, base, 'Wq', [bw]], [`${name}bd`, base + 1, 'Wd', [bw, wd]], [`${name}bq`, base + 2, 'Ww', [bw, wd, dq]],
+    [`${name}wd`, base + 3, 'Wq', [wd]], [`${name}wq`, base + 4, 'Wd', [wd, dq]], [`${name}dq`, base + 5, 'Wq', [dq]],
+  ] as const satisfies readonly (readonly [string, number, Notation, VectorOp1[]])[];
+});
+const byImmediate: RowOptions = { immediateInShape: true };
+const shiftImmediates: readonly (readonly [name: string, byte: number, digit: number, op: 'shl' | 'shr_u' | 'shr_s', lane: 16 | 32 | 64])[] = [
+  ['psrlw', 0x71, 2, 'shr_u', 16], ['psraw', 0x71, 4, 'shr_s', 16], ['psllw', 0x71, 6, 'shl', 16], ['psrld', 0x72, 2, 'shr_u', 32],
+  ['psrad', 0x72, 4, 'shr_s', 32], ['pslld', 0x72, 6, 'shl', 32], ['psrlq', 0x73, 2, 'shr_u', 64], ['psllq', 0x73, 6, 'shl', 64],
+];
+const moves = (name: string, byte: number, operands: string, meaning: Meaning, prefix: 0 | 0x66 | 0xf3 | 0xf2, feature: Feature, options: RowOptions = {}): Instruction =>
+  row(name, 0x0f00 + byte, operands, meaning, { prefix, feature, ...options });
+
+export const vectorFamily: readonly Instruction[] = [
+  ...table.flatMap(([name, byte, meaning, mmx]) => both(name, 0x0f00 + byte, meaning, 'sse2', mmx)),
+  ...ssse3.flatMap(([name, byte, meaning]) => both(name, 0x0f3800 + byte, meaning, 'ssse3', 'ssse3')),
+  ...sse4.map(([name, byte, meaning]) => row(name, 0x0f3800 + byte, 'Vx Wx', meaning, { prefix: 0x66, feature: 'sse4_1' })),
+  row('pcmpgtq', 0x0f3837, 'Vx Wx', plain('i64x2.gt_s'), { prefix: 0x66, feature: 'sse4_2' }),
+  ...extensions.map(([name, byte, source, steps]) => row(name, 0x0f3800 + byte, `Vx ${source}`, extend(...steps), { prefix: 0x66, feature: 'sse4_1' })),
+  ...shiftImmediates.flatMap(([name, byte, digit, op, lane]) => [
+    row(name, 0x0f00 + byte, 'Ux Ib', shiftBy(op, lane), { prefix: 0x66, digit, mod: 'register', feature: 'sse2' }),
+    row(name, 0x0f00 + byte, 'Nq Ib', shiftBy(op, lane), { prefix: 0, digit, mod: 'register', feature: 'mmx' }),
+  ]),
+  row('psrldq', 0x0f73, 'Ux Ib', shiftWhole(false), { prefix: 0x66, digit: 3, mod: 'register', feature: 'sse2', ...byImmediate }),
+  row('pslldq', 0x0f73, 'Ux Ib', shiftWhole(true), { prefix: 0x66, digit: 7, mod: 'register', feature: 'sse2', ...byImmediate }),
+  moves('pshufd', 0x70, 'Vx Wx Ib', shuffleWords(0, 8), 0x66, 'sse2', byImmediate),
+  moves('pshufhw', 0x70, 'Vx Wx Ib', shuffleWords(8, 4), 0xf3, 'sse2', byImmediate),
+  moves('pshuflw', 0x70, 'Vx Wx Ib', shuffleWords(0, 4), 0xf2, 'sse2', byImmediate),
+  moves('pshufw', 0x70, 'Pq Qq Ib', shuffleWords(0, 4), 0, 'sse', byImmediate),
+  ...both('palignr', 0x0f3a0f, alignRight, 'ssse3', 'ssse3').map((r) => ({ ...r, operands: [...r.operands, 'Ib' as const], ...byImmediate })),
+  moves('shufps', 0xc6, 'Vx Wx Ib', shuffleTwo(4), 0, 'sse', byImmediate),
+  moves('shufpd', 0xc6, 'Vx Wx Ib', shuffleTwo(8), 0x66, 'sse2', byImmediate),
+  row('pblendw', 0x0f3a0e, 'Vx Wx Ib', blend(2), { prefix: 0x66, feature: 'sse4_1', ...byImmediate }),
+  row('blendps', 0x0f3a0c, 'Vx Wx Ib', blend(4), { prefix: 0x66, feature: 'sse4_1', ...byImmediate }),
+  row('blendpd', 0x0f3a0d, 'Vx Wx Ib', blend(8), { prefix: 0x66, feature: 'sse4_1', ...byImmediate }),
+  row('mpsadbw', 0x0f3a42, 'Vx Wx Ib', sumsOfDifferences, { prefix: 0x66, feature: 'sse4_1', ...byImmediate }),
+  moves('pinsrw', 0xc4, 'Vx Mw Ib', insert(16), 0x66, 'sse2', { mod: 'memory', ...byImmediate }),
+  moves('pinsrw', 0xc4, 'Vx Rd Ib', insert(16), 0x66, 'sse2', { mod: 'register', ...byImmediate }),
+  moves('pinsrw', 0xc4, 'Pq Mw Ib', insert(16), 0, 'sse', { mod: 'memory', ...byImmediate }),
+  moves('pinsrw', 0xc4, 'Pq Rd Ib', insert(16), 0, 'sse', { mod: 'register', ...byImmediate }),
+  moves('pextrw', 0xc5, 'Gy Ux Ib', extract(16), 0x66, 'sse2', { mod: 'register', ...byImmediate }),
+  moves('pextrw', 0xc5, 'Gy Nq Ib', extract(16), 0, 'sse', { mod: 'register', ...byImmediate }),
+  row('pinsrb', 0x0f3a20, 'Vx Mb Ib', insert(8), { prefix: 0x66, feature: 'sse4_1', mod: 'memory', ...byImmediate }),
+  row('pinsrb', 0x0f3a20, 'Vx Rd Ib', insert(8), { prefix: 0x66, feature: 'sse4_1', mod: 'register', ...byImmediate }),
+  row('insertps', 0x0f3a21, 'Vx Md Ib', insertSingle, { prefix: 0x66, feature: 'sse4_1', mod: 'memory', ...byImmediate }),
+  row('insertps', 0x0f3a21, 'Vx Ux Ib', insertSingle, { prefix: 0x66, feature: 'sse4_1', mod: 'register', ...byImmediate }),
+  row('pinsrd', 0x0f3a22, 'Vx Ed Ib', insert(32), { prefix: 0x66, feature: 'sse4_1', w: 0, ...byImmediate }),
+  row('pinsrq', 0x0f3a22, 'Vx Eq Ib', insert(64), { prefix: 0x66, feature: 'sse4_1', w: 1, ...byImmediate }),
+  row('pextrb', 0x0f3a14, 'Mb Vx Ib', extract(8), { prefix: 0x66, feature: 'sse4_1', mod: 'memory', ...byImmediate }),
+  row('pextrb', 0x0f3a14, 'Ry Vx Ib', extract(8), { prefix: 0x66, feature: 'sse4_1', mod: 'register', ...byImmediate }),
+  row('pextrw', 0x0f3a15, 'Mw Vx Ib', extract(16), { prefix: 0x66, feature: 'sse4_1', mod: 'memory', ...byImmediate }),
+  row('pextrw', 0x0f3a15, 'Ry Vx Ib', extract(16), { prefix: 0x66, feature: 'sse4_1', mod: 'register', ...byImmediate }),
+  row('pextrd', 0x0f3a16, 'Ed Vx Ib', extract(32), { prefix: 0x66, feature: 'sse4_1', w: 0, ...byImmediate }),
+  row('pextrq', 0x0f3a16, 'Eq Vx Ib', extract(64), { prefix: 0x66, feature: 'sse4_1', w: 1, ...byImmediate }),
+  row('extractps', 0x0f3a17, 'Md Vx Ib', extract(32), { prefix: 0x66, feature: 'sse4_1', mod: 'memory', ...byImmediate }),
+  row('extractps', 0x0f3a17, 'Ry Vx Ib', extract(32), { prefix: 0x66, feature: 'sse4_1', mod: 'register', ...byImmediate }),
+  moves('pmovmskb', 0xd7, 'Gy Ux', signMask('i8x16.bitmask'), 0x66, 'sse2'),
+  moves('pmovmskb', 0xd7, 'Gy Nq', signMask('i8x16.bitmask'), 0, 'sse'),
+  moves('movmskps', 0x50, 'Gy Ux', signMask('i32x4.bitmask'), 0, 'sse'),
+  moves('movmskpd', 0x50, 'Gy Ux', signMask('i64x2.bitmask'), 0x66, 'sse2'),
+  // moves between registers and memory
+  moves('movups', 0x10, 'Vx Wx', move, 0, 'sse'), moves('movups', 0x11, 'Wx Vx', move, 0, 'sse'),
+  moves('movupd', 0x10, 'Vx Wx', move, 0x66, 'sse2'), moves('movupd', 0x11, 'Wx Vx', move, 0x66, 'sse2'),
+  moves('movss', 0x10, 'Vx Md', load, 0xf3, 'sse', { mod: 'memory' }), moves('movss', 0x10, 'Vd Ud', merge, 0xf3, 'sse', { mod: 'register' }), moves('movss', 0x11, 'Wd Vd', merge, 0xf3, 'sse'),
+  moves('movsd', 0x10, 'Vx Mq', load, 0xf2, 'sse2', { mod: 'memory' }), moves('movsd', 0x10, 'Vq Uq', merge, 0xf2, 'sse2', { mod: 'register' }), moves('movsd', 0x11, 'Wq Vq', merge, 0xf2, 'sse2'),
+  moves('movlps', 0x12, 'Vq Mq', merge, 0, 'sse', { mod: 'memory' }), moves('movhlps', 0x12, 'Vx Ux', highToLow, 0, 'sse', { mod: 'register' }),
+  moves('movlpd', 0x12, 'Vq Mq', merge, 0x66, 'sse2', { mod: 'memory' }), moves('movsldup', 0x12, 'Vx Wx', duplicate(bytes(0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11, 8, 9, 10, 11)), 0xf3, 'sse3'),
+  moves('movddup', 0x12, 'Vx Wq', duplicate(bytes(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7)), 0xf2, 'sse3'),
+  moves('movlps', 0x13, 'Mq Vq', merge, 0, 'sse'), moves('movlpd', 0x13, 'Mq Vq', merge, 0x66, 'sse2'),
+  moves('unpcklps', 0x14, 'Vx Wx', interleave(4, false), 0, 'sse'), moves('unpcklpd', 0x14, 'Vx Wx', interleave(8, false), 0x66, 'sse2'),
+  moves('unpckhps', 0x15, 'Vx Wx', interleave(4, true), 0, 'sse'), moves('unpckhpd', 0x15, 'Vx Wx', interleave(8, true), 0x66, 'sse2'),
+  moves('movhps', 0x16, 'Vx Mq', loadHigh, 0, 'sse', { mod: 'memory' }), moves('movlhps', 0x16, 'Vx Ux', lowToHigh, 0, 'sse', { mod: 'register' }),
+  moves('movhpd', 0x16, 'Vx Mq', loadHigh, 0x66, 'sse2', { mod: 'memory' }), moves('movshdup', 0x16, 'Vx Wx', duplicate(bytes(4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15)), 0xf3, 'sse3'),
+  moves('movhps', 0x17, 'Mq Vx', storeHigh, 0, 'sse'), moves('movhpd', 0x17, 'Mq Vx', storeHigh, 0x66, 'sse2'),
+  moves('movaps', 0x28, 'Vx Wx', moveAligned, 0, 'sse'), moves('movaps', 0x29, 'Wx Vx', moveAligned, 0, 'sse'),
+  moves('movapd', 0x28, 'Vx Wx', moveAligned, 0x66, 'sse2'), moves('movapd', 0x29, 'Wx Vx', moveAligned, 0x66, 'sse2'),
+  moves('movntps', 0x2b, 'Mx Vx', moveAligned, 0, 'sse'), moves('movntpd', 0x2b, 'Mx Vx', moveAligned, 0x66, 'sse2'),
+  moves('movntdq', 0xe7, 'Mx Vx', moveAligned, 0x66, 'sse2'), moves('movntq', 0xe7, 'Mq Pq', withMmx(move), 0, 'sse'),
+  row('movntdqa', 0x0f382a, 'Vx Mx', moveAligned, { prefix: 0x66, feature: 'sse4_1' }),
+  ...(['andps', 'andnps', 'orps', 'xorps'] as const).flatMap((name, n) => {
+    const meaning = [plain('v128.and'), swapped('v128.andnot'), plain('v128.or'), plain('v128.xor')][n] ?? move;
+    return [moves(name, 0x54 + n, 'Vx Wx', meaning, 0, 'sse'), moves(name.replace('ps', 'pd'), 0x54 + n, 'Vx Wx', meaning, 0x66, 'sse2')];
+  }),
+  moves('movd', 0x6e, 'Vx Ey', load, 0x66, 'sse2'), moves('movd', 0x7e, 'Ey Vy', move, 0x66, 'sse2'),
+  moves('movd', 0x6e, 'Pq Ey', withMmx(move), 0, 'mmx'), moves('movd', 0x7e, 'Ey Py', withMmx(move), 0, 'mmx'),
+  moves('movdqa', 0x6f, 'Vx Wx', moveAligned, 0x66, 'sse2'), moves('movdqu', 0x6f, 'Vx Wx', move, 0xf3, 'sse2'), moves('movq', 0x6f, 'Pq Qq', withMmx(move), 0, 'mmx'),
+  moves('movdqa', 0x7f, 'Wx Vx', moveAligned, 0x66, 'sse2'), moves('movdqu', 0x7f, 'Wx Vx', move, 0xf3, 'sse2'), moves('movq', 0x7f, 'Qq Pq', withMmx(move), 0, 'mmx'),
+  moves('movq', 0x7e, 'Vx Wq', load, 0xf3, 'sse2'),
+  moves('movq', 0xd6, 'Mq Vq', move, 0x66, 'sse2', { mod: 'memory' }), moves('movq', 0xd6, 'Ux Vq', load, 0x66, 'sse2', { mod: 'register' }),
+  moves('movq2dq', 0xd6, 'Vx Nq', withMmx(load), 0xf3, 'sse2', { mod: 'register' }), moves('movdq2q', 0xd6, 'Pq Uq', withMmx(move), 0xf2, 'sse2', { mod: 'register' }),
+  moves('lddqu', 0xf0, 'Vx Mx', move, 0xf2, 'sse3'),
+  moves('maskmovdqu', 0xf7, 'Vx Ux', maskedStore, 0x66, 'sse2', { mod: 'register', string: true }), moves('maskmovq', 0xf7, 'Pq Nq', maskedStore, 0, 'sse', { mod: 'register', string: true }),
+  moves('emms', 0x77, '', emptyMmx, 0, 'mmx'),
+  row('pcmpestrm', 0x0f3a60, 'Vx Wx Ib', strings(true, true), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
+  row('pcmpestri', 0x0f3a61, 'Vx Wx Ib', strings(true, false), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
+  row('pcmpistrm', 0x0f3a62, 'Vx Wx Ib', strings(false, true), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
+  row('pcmpistri', 0x0f3a63, 'Vx Wx Ib', strings(false, false), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
+  ...(['aesimc', 'aesenc', 'aesenclast', 'aesdec', 'aesdeclast'] as const).map((name, n) =>
+    row(name, 0x0f38db + n, 'Vx Wx', n === 0 ? unaryCipher(0) : cipher(n), { prefix: 0x66, feature: 'aes', ...(n === 0 ? { immediateInShape: true } : {}) }),
+  ),
+  row('aeskeygenassist', 0x0f3adf, 'Vx Wx Ib', unaryCipher(5), { prefix: 0x66, feature: 'aes', ...byImmediate }),
+  row('pclmulqdq', 0x0f3a44, 'Vx Wx Ib', carryless, { prefix: 0x66, feature: 'pclmulqdq', ...byImmediate }),
+];
