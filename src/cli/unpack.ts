@@ -2,7 +2,11 @@
 import { gunzipSync } from 'node:zlib';
 import { decompress as unzstd } from 'fzstd';
 import * as lz4 from 'lz4js';
+import xz from 'xz-decompress';
+import { present } from '../base/assert.ts';
 import { isElf } from '../firmware/elf.ts';
+
+const { XzReadableStream } = xz;
 
 const startsWith = (data: Uint8Array, ...magic: number[]): boolean => magic.every((byte, n) => data[n] === byte);
 
@@ -33,16 +37,24 @@ function unpackLz4Legacy(data: Uint8Array): Uint8Array {
   return whole;
 }
 
-/** Synchronous formats; xz is unpacked by `unpackXz` before. */
-export function unpack(data: Uint8Array, name: string): Uint8Array {
+async function unxz(data: Uint8Array): Promise<Uint8Array> {
+  const source = new Response(data as Uint8Array<ArrayBuffer>).body;
+  return new Uint8Array(await new Response(new XzReadableStream(present(source, 'body'))).arrayBuffer());
+}
+
+/** Throws a sentence when the data are damaged or packed in an unknown way; an ELF file is returned as it is. */
+export async function unpack(data: Uint8Array, name: string): Promise<Uint8Array> {
   try {
     if (startsWith(data, 0x1f, 0x8b)) return gunzipSync(data);
     if (startsWith(data, 0x28, 0xb5, 0x2f, 0xfd)) return unzstd(data);
     if (startsWith(data, 0x02, 0x21, 0x4c, 0x18)) return unpackLz4Legacy(data);
+    if (startsWith(data, 0xfd, 0x37, 0x7a, 0x58, 0x5a)) return await unxz(data);
     if (startsWith(data, 0x04, 0x22, 0x4d, 0x18)) return lz4.decompress(data);
   } catch (problem) {
     throw new Error(`${name}: the packed kernel is damaged: ${problem instanceof Error ? problem.message : String(problem)}`);
   }
   if (isElf(data)) return data;
-  throw new Error(`${name}: packed in a way that is not known (first bytes ${[...data.subarray(0, 4)].map((b) => b.toString(16).padStart(2, '0')).join(' ')})`);
+  throw new Error(
+    `${name}: packed in a way that is not known (first bytes ${[...data.subarray(0, 4)].map((b) => b.toString(16).padStart(2, '0')).join(' ')})`,
+  );
 }

@@ -1,6 +1,7 @@
 /** Puts a vCPU into the state in which a boot protocol enters a kernel. */
-import { Cr0, Cr4, Efer, Rights, Segment, type StateField } from './state.ts';
+
 import { setSegment } from './segments.ts';
+import { Cr0, Cr4, Efer, Rights, Segment, type StateField } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const registerNumbers = { rax: 0, rbx: 3, rsp: 4, rsi: 6 } as const;

@@ -6,12 +6,12 @@ import { Efer, Segment, type StateField } from './state.ts';
 import { tscOf } from './time.ts';
 
 const plain: Readonly<Record<number, StateField>> = {
-  0x174: 'sysenterCs', 0x175: 'sysenterEsp', 0x176: 'sysenterEip', 0x1a0: 'miscEnable', 0x1d9: 'debugControl', 0x277: 'pat',
-  0xc000_0081: 'star', 0xc000_0082: 'lstar', 0xc000_0083: 'cstar', 0xc000_0084: 'sfmask', 0xc000_0102: 'kernelGsBase', 0xc000_0103: 'tscAux',
+  372: 'sysenterCs', 373: 'sysenterEsp', 374: 'sysenterEip', 416: 'miscEnable', 473: 'debugControl', 631: 'pat',
+  3221225601: 'star', 3221225602: 'lstar', 3221225603: 'cstar', 3221225604: 'sfmask', 3221225730: 'kernelGsBase', 3221225731: 'tscAux',
 };
 const addresses = new Set([0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0102]);
 /** Read as a constant; writes of any value are accepted and forgotten. */
-const constants: Readonly<Record<number, bigint>> = { 0x17: 0n, 0x34: 0n, 0x8b: 1n << 32n, 0xce: 0n, 0x140: 0n };
+const constants: Readonly<Record<number, bigint>> = { 23: 0n, 52: 0n, 139: 1n << 32n, 206: 0n, 320: 0n };
 
 const isCanonical = (value: bigint): boolean => canonical(Number(BigInt.asIntN(32, value >> 32n)));
 

@@ -1,5 +1,5 @@
 /** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
-import { Paging, systemRead, systemWrite, accessOf } from './paging.ts';
+import { accessOf, Paging, systemRead, systemWrite } from './paging.ts';
 import type { Vcpu } from './vcpu.ts';
 
 export class Processor {

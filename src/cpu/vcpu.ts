@@ -3,7 +3,7 @@ import type { FramePool } from '../memory/pool.ts';
 import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
 import type { LocalApic } from './local-apic.ts';
-import { Cr0, Cr4, Efer, Flag, offsetOf, readTlbOffset, Rights, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
+import { Cr0, Cr4, Efer, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
 
 export interface PortBus {
   readPort(port: number, width: number): number;

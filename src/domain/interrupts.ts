@@ -1,9 +1,9 @@
 /** The interrupt wiring of the machine: ISA lines to 8259 and IOAPIC, messages to local APICs. */
-import { type InterruptMessage, type LocalApic } from '../cpu/local-apic.ts';
+import type { InterruptMessage, LocalApic } from '../cpu/local-apic.ts';
 import type { Line } from '../devices/device.ts';
 import { IoApic } from '../devices/ioapic/ioapic.ts';
-import { Pic } from '../devices/pic/pic.ts';
 import type { MsiMessage } from '../devices/pci/function.ts';
+import { Pic } from '../devices/pic/pic.ts';
 
 export class InterruptController {
   readonly pic: Pic;
@@ -59,6 +59,12 @@ export class InterruptController {
   }
   message({ address, data }: MsiMessage): void {
     if (address >>> 20 !== 0xfee) return;
-    this.deliver({ destination: (address >>> 12) & 0xff, logical: (address & 4) !== 0, mode: (data >> 8) & 7, vector: data & 0xff, level: false });
+    this.deliver({
+      destination: (address >>> 12) & 0xff,
+      logical: (address & 4) !== 0,
+      mode: (data >> 8) & 7,
+      vector: data & 0xff,
+      level: false,
+    });
   }
 }

@@ -3,6 +3,7 @@ import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { Flag } from '../cpu/state.ts';
+import { Unimplemented } from '../cpu/unimplemented.ts';
 import type { Power } from '../devices/power/power.ts';
 import type { Uart } from '../devices/uart/uart.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
@@ -10,12 +11,14 @@ import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
 import type { InterruptController } from './interrupts.ts';
+import { type Trace, traceFault, traceInstruction } from './trace.ts';
 
 export type StopReason =
   | { readonly kind: 'power-off' }
   | { readonly kind: 'reset' }
   | { readonly kind: 'exit'; readonly status: number }
-  | { readonly kind: 'triple-fault'; readonly why: string };
+  | { readonly kind: 'triple-fault'; readonly why: string }
+  | { readonly kind: 'unimplemented'; readonly what: string };
 
 /** Why a slice ended: its time is over, the processor sleeps until a deadline (or for ever), or the machine stopped. */
 export type SliceEnd =
@@ -33,6 +36,8 @@ export interface MachineParts {
   readonly uart: Uart;
   readonly power: Power;
   readonly pool: FramePool;
+  readonly deviceNames: readonly string[];
+  readonly trace: Trace | undefined;
 }
 
 /** Instructions between two looks at the host's clock. */
@@ -45,6 +50,8 @@ export class Machine {
   readonly power: Power;
   readonly pool: FramePool;
   readonly clock: Clock;
+  readonly deviceNames: readonly string[];
+  readonly #trace: Trace | undefined;
   readonly #timers: TimerQueue;
   readonly #instructionClock: InstructionClock | undefined;
   readonly #interrupts: InterruptController;
@@ -63,6 +70,8 @@ export class Machine {
     this.power = parts.power;
     this.pool = parts.pool;
     this.clock = parts.clock;
+    this.deviceNames = parts.deviceNames;
+    this.#trace = parts.trace;
     this.#timers = parts.timers;
     this.#instructionClock = parts.instructionClock;
     this.#interrupts = parts.interrupts;
@@ -143,6 +152,7 @@ export class Machine {
   #interrupt(vector: number): void {
     const { v } = this.processor;
     this.counts.interrupts++;
+    if (this.#trace?.kinds.has('interrupts')) this.#trace.line(`interrupt ${vector.toString(16)} at ${v.ip.toString(16)}`);
     v.set('halted', 0);
     v.jump(v.ip);
     this.#guarded(() => deliver(this.processor, { vector }));
@@ -151,15 +161,21 @@ export class Machine {
     try {
       work();
     } catch (problem) {
-      if (!(problem instanceof TripleFault)) throw problem;
-      this.requestStop({ kind: 'triple-fault', why: problem.why });
+      this.#fatal(problem);
     }
+  }
+  /** What ends the domain, but not the host. */
+  #fatal(problem: unknown): void {
+    if (problem instanceof TripleFault) this.requestStop({ kind: 'triple-fault', why: problem.why });
+    else if (problem instanceof Unimplemented) this.requestStop({ kind: 'unimplemented', what: problem.message });
+    else throw problem;
   }
 
   #run(fuel: number): void {
     const { v } = this.processor;
     const stepping = (v.get('systemFlags') & Flag.trap) !== 0;
-    this.#budget = stepping ? 1 : fuel;
+    const single = stepping || traceInstruction(this.#trace, v);
+    this.#budget = single ? 1 : fuel;
     this.#withheld = 0;
     v.set('fuel', this.#budget);
     this.counts.runs++;
@@ -167,13 +183,10 @@ export class Machine {
     try {
       this.interpreter.run();
     } catch (problem) {
-      if (!(problem instanceof Fault)) {
-        if (!(problem instanceof TripleFault)) throw problem;
-        this.requestStop({ kind: 'triple-fault', why: problem.why });
-      } else {
+      if (problem instanceof Fault) {
         faulted = true;
         this.#raise(problem);
-      }
+      } else this.#fatal(problem);
     }
     this.#retired = this.retired;
     this.#budget = 0;
@@ -184,7 +197,7 @@ export class Machine {
   #raise(fault: Fault): void {
     const { v } = this.processor;
     this.counts.faults++;
-    if (process.env.TRACE_FAULTS) console.error('FAULT', fault.vector, fault.error, v.ip.toString(16), v.get64('cr2').toString(16));
+    traceFault(this.#trace, v, fault);
     v.jump(v.ip);
     this.#guarded(() => deliver(this.processor, { vector: fault.vector, error: fault.error }));
   }

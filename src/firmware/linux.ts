@@ -1,7 +1,8 @@
 /** Starting a Linux bzImage by the 64-bit boot protocol, with the kernel unpacked here. Documentation/arch/x86/boot.rst; contract pc.md 1.1. */
-import { isElf, readElf } from './elf.ts';
-import type { MemoryLayout } from './e820.ts';
+
 import type { GuestSpace } from '../memory/space.ts';
+import type { MemoryLayout } from './e820.ts';
+import { isElf, readElf } from './elf.ts';
 
 export interface LinuxParts {
   readonly space: GuestSpace;
@@ -13,7 +14,7 @@ export interface LinuxParts {
   readonly rsdp: number;
   /** Entropy for the guest's random number generator. */
   readonly seed: Uint8Array;
-  readonly decompress: (data: Uint8Array, name: string) => Uint8Array;
+  readonly decompress: (data: Uint8Array, name: string) => Promise<Uint8Array>;
 }
 
 export interface Entry {
@@ -26,13 +27,13 @@ export interface Entry {
 }
 
 /** Low memory: descriptor table, page tables, boot_params, command line, setup data. All below 0x9FC00 and RAM in the map. */
-const Place = { gdt: 0x1000, pageTables: 0x2000, bootParams: 0x9000, setupData: 0xa000, commandLine: 0x2_0000 } as const;
+export const Place = { gdt: 0x1000, pageTables: 0x2000, bootParams: 0x9000, setupData: 0xa000, commandLine: 0x2_0000 } as const;
 const commandLineMax = 2047;
 
 export const isBzImage = (file: Uint8Array): boolean =>
   file.length > 0x268 && file[0x1fe] === 0x55 && file[0x1ff] === 0xaa && new TextDecoder().decode(file.subarray(0x202, 0x206)) === 'HdrS';
 
-export function loadLinux(parts: LinuxParts): Entry {
+export async function loadLinux(parts: LinuxParts): Promise<Entry> {
   const { space, kernel, kernelName, layout } = parts;
   const view = new DataView(kernel.buffer, kernel.byteOffset, kernel.byteLength);
   const version = view.getUint16(0x206, true);
@@ -47,7 +48,7 @@ export function loadLinux(parts: LinuxParts): Entry {
   // the build appends the unpacked size to every format but gzip, which has it inside
   const packed = kernel.subarray(start + payload, start + payload + payloadBytes);
   const gzip = packed[0] === 0x1f && packed[1] === 0x8b;
-  const unpacked = parts.decompress(gzip ? packed : packed.subarray(0, -4), kernelName);
+  const unpacked = await parts.decompress(gzip ? packed : packed.subarray(0, -4), kernelName);
   if (!isElf(unpacked)) throw new Error(`${kernelName}: what is packed in it is no ELF file`);
   const image = readElf(unpacked, kernelName);
   const initSize = view.getUint32(0x260, true);

@@ -1,7 +1,8 @@
 /** The decoder: bytes to a row, a form and operands. SDM 2, chapter 2 (formats) and appendix A (opcode maps). */
+
+import { instructionTable } from './families/index.ts';
 import type { Feature, Instruction, Notation } from './instruction.ts';
 import type { Form, Size } from './ops.ts';
-import { instructionTable } from './families/index.ts';
 import { nothing, row } from './table.ts';
 
 /** A memory operand: base + index * scale + displacement in a segment. Register 16 is the instruction pointer, -1 is none. */
@@ -123,7 +124,6 @@ export class Decoder {
           byte = this.#byte();
           break;
         }
-        continue;
       } else break;
     }
     if (this.#failed) return undefined;

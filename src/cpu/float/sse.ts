@@ -4,7 +4,7 @@ import { Fault, undefinedOpcode, Vector } from '../fault.ts';
 import type { Processor } from '../processor.ts';
 import { Cr4 } from '../state.ts';
 import {
-  add, compare, Context, convert, divide, double, Exception, type Format, fromInteger, multiply, operand, roundToIntegral, single, squareRoot, toInteger, unpack,
+  add, Context, compare, convert, divide, double, Exception, type Format, fromInteger, multiply, operand, roundToIntegral, single, squareRoot, toInteger, unpack,
 } from './soft.ts';
 
 const bits = new DataView(new ArrayBuffer(8));

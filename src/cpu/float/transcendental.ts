@@ -1,5 +1,5 @@
 /** x87's transcendental functions in fixed point with bigints: 192 fraction bits, so that rounding to 64 is right all but always. */
-import { Context, Exception, extended, type Parts, round } from './soft.ts';
+import { type Context, Exception, extended, type Parts, round } from './soft.ts';
 
 const places = 192n;
 const one = 1n << places;

@@ -1,7 +1,8 @@
 /** F2XM1 FYL2X FPTAN FPATAN FYL2XP1 FSINCOS FSIN FCOS. */
+
+import { Status } from './registers.ts';
 import { Context, Exception, extended, infinity, invalid, multiply, nanResult, operand, type Parts, round, zero } from './soft.ts';
 import { arcTangent, exponentialMinusOne, fixed, logarithm, one, pi, places, sineCosine, unfix } from './transcendental.ts';
-import { Status } from './registers.ts';
 import { indefinite, type Unit } from './x87.ts';
 
 const full = (u: Unit): Context => new Context({ rounding: u.c.mode.rounding, largerNan: true, masked: u.c.mode.masked });

@@ -1,15 +1,15 @@
 /** The x87 instructions, decoded by opcode and ModRM byte. SDM 1, chapter 8; SDM 2, chapter 3 (F*). */
 import { Fault, Vector } from '../fault.ts';
-import { writeStatusFlags, readFlags } from '../flags.ts';
+import { readFlags, writeStatusFlags } from '../flags.ts';
 import type { Processor } from '../processor.ts';
 import { Cr0, Flag } from '../state.ts';
-import { FloatStack, Status } from './registers.ts';
-import {
-  add, compare, Context, convert, defaultNan, divide, double, Exception, extended, type Format, fromInteger, invalid, multiply, nanResult, operand,
-  roundToIntegral, single, squareRoot, toInteger, unpack, zero, infinity, round,
-} from './soft.ts';
 import { loadDecimal, storeDecimal } from './decimal.ts';
 import { loadEnvironment, restoreState, saveState, storeEnvironment } from './environment.ts';
+import { FloatStack, Status } from './registers.ts';
+import {
+  add, Context, compare, convert, defaultNan, divide, double, Exception, extended, type Format, fromInteger, infinity, invalid, multiply, nanResult, operand,round,
+  roundToIntegral, single, squareRoot, toInteger, unpack, zero, 
+} from './soft.ts';
 import { transcendental } from './x87-functions.ts';
 
 const signBit = 1n << 79n;
@@ -364,11 +364,11 @@ function examine(u: Unit): void {
 }
 /** FLDL2T FLDL2E FLDPI FLDLG2 FLDLN2: 67 and more bits, rounded by the rounding control. */
 const constants: Readonly<Record<number, readonly [significand: bigint, exponent: number]>> = {
-  0xe9: [0x3_5269_e12f_346e_2bf9_24afdbfd_36bfn, -112], // log2 10
-  0xea: [0x1_7154_7652_b82f_e177_7d0ffda0_d23an, -112], // log2 e
-  0xeb: [0x3_243f_6a88_85a3_08d3_13198a2e_0370n, -112], // pi
-  0xec: [0x4d10_4d42_7de7_fbcc_47c4acd6_05ben, -112], // log10 2
-  0xed: [0xb172_17f7_d1cf_79ab_c9e3b398_03f2n, -112], // ln 2
+  233: [0x3_5269_e12f_346e_2bf9_24afdbfd_36bfn, -112], // log2 10
+  234: [0x1_7154_7652_b82f_e177_7d0ffda0_d23an, -112], // log2 e
+  235: [0x3_243f_6a88_85a3_08d3_13198a2e_0370n, -112], // pi
+  236: [0x4d10_4d42_7de7_fbcc_47c4acd6_05ben, -112], // log10 2
+  237: [0xb172_17f7_d1cf_79ab_c9e3b398_03f2n, -112], // ln 2
 };
 function constant(u: Unit, modrm: number): bigint {
   const [significand, exponent] = constants[modrm] ?? [1n, 0];

@@ -1,6 +1,7 @@
 /** Control transfers, flags, modes, MSRs, time and ports. */
-import { cpuid } from '../cpuid.ts';
+
 import { readControl, readDebug, setAlignmentFlag, writeControl, writeCr0, writeDebug, writeXcr0 } from '../control.ts';
+import { cpuid } from '../cpuid.ts';
 import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
 import { deliver, interruptReturn } from '../interrupts.ts';

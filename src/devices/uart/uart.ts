@@ -10,6 +10,7 @@ const divisorLatch = 0x80;
 const fifoDepth = 16;
 /** Bytes that wait outside the FIFO for the guest to make room; beyond it the sender is told to wait. */
 const backlogMax = 65_536;
+const pollsOfReader = 64;
 
 interface State {
   ier: number;
@@ -43,6 +44,8 @@ export class Uart implements PortDevice {
   readonly #irq: Line;
   readonly #output: ByteSink;
   state = powerOn();
+  /** Looks at the line status since the last byte was sent. */
+  #polls = 0;
   /** Input the FIFO had no room for. */
   readonly #backlog: number[] = [];
 
@@ -63,7 +66,12 @@ export class Uart implements PortDevice {
   get backlog(): number {
     return this.#backlog.length;
   }
+  /**
+   * Input waits until the guest reads: drivers clear the FIFO when they start, and a person's first words would be lost.
+   * A guest reads when it has enabled the interrupt, or when it polls the line status without sending.
+   */
   #refill(): void {
+    if ((this.state.ier & Ier.received) === 0 && this.#polls < pollsOfReader) return;
     const depth = this.state.fifo ? fifoDepth : 1;
     while (this.#backlog.length > 0 && this.state.input.length < depth) this.state.input.push(this.#backlog.shift() ?? 0);
     this.#update();
@@ -97,6 +105,7 @@ export class Uart implements PortDevice {
         else {
           if ((byte & ~s.ier & Ier.transmitEmpty) !== 0) s.sent = true; // enabling it with the transmitter empty raises it again
           s.ier = byte & 15;
+          this.#refill();
         }
         break;
       case Reg.iir:
@@ -124,6 +133,7 @@ export class Uart implements PortDevice {
   #transmit(byte: number): void {
     const s = this.state;
     s.sent = true;
+    this.#polls = 0;
     if ((s.mcr & Mcr.loop) !== 0) {
       if (s.input.length < (s.fifo ? fifoDepth : 1)) s.input.push(byte);
       else s.overrun = true;
@@ -136,6 +146,7 @@ export class Uart implements PortDevice {
   }
   #lineStatus(): number {
     const s = this.state;
+    if (this.#backlog.length > 0 && ++this.#polls >= pollsOfReader) this.#refill();
     const status = Lsr.transmitEmpty | (s.input.length > 0 ? Lsr.ready : 0) | (s.overrun ? Lsr.overrun : 0);
     s.overrun = false;
     this.#update();

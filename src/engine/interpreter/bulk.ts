@@ -32,7 +32,10 @@ function iterations(p: Processor, bytes: number, ...addresses: number[]): number
   const { v } = p;
   const count = v.register(1);
   const wanted = count > 1_000_000n ? 1_000_000 : Number(count) - 1;
-  return addresses.reduce((least, address) => Math.min(least, Math.floor((pageBytes - (address & 0xfff)) / bytes)), Math.min(wanted, v.get('fuel')));
+  return addresses.reduce(
+    (least, address) => Math.min(least, Math.floor((pageBytes - (address & 0xfff)) / bytes)),
+    Math.min(wanted, v.get('fuel')),
+  );
 }
 
 function finish(p: Processor, done: number, bytes: number, ...registers: number[]): void {

@@ -2,14 +2,15 @@
  * Meanings as interpreter handlers: a WebAssembly function (state, record) -> next record, or 0 to leave the run.
  * Operands come from the record's fields, registers live in the vCPU's state, memory goes through the software TLB's functions.
  */
-import { helperNames, type HelperName } from '../../isa/helper-names.ts';
+
+import { assert } from '../../base/assert.ts';
+import { offsetOf, type StateField, stateLayout } from '../../cpu/state.ts';
+import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
-import { assert } from '../../base/assert.ts';
-import { offsetOf, stateLayout, type StateField } from '../../cpu/state.ts';
-import { Graph, memoryCode, simdCode, simdMemoryCode, type Node } from '../wasm/graph.ts';
-import { unsignedLeb, type Signature } from '../wasm/module.ts';
+import { Graph, memoryCode, type Node, simdCode, simdMemoryCode } from '../wasm/graph.ts';
+import { type Signature, unsignedLeb } from '../wasm/module.ts';
 import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from '../wasm/opcodes.ts';
 import { Record, recordBytes } from './record.ts';
 
@@ -25,7 +26,8 @@ export type Callee =
   | `helper:${HelperName}/${number}`;
 
 export function calleeSignature(callee: Callee): Signature {
-  if (callee.startsWith('helper:')) return { parameters: Array.from({ length: Number(callee.split('/')[1]) }, () => 'i64' as const), results: ['i64'] };
+  if (callee.startsWith('helper:'))
+    return { parameters: Array.from({ length: Number(callee.split('/')[1]) }, () => 'i64' as const), results: ['i64'] };
   if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
   if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
   if (callee === 'bulkMove' || callee === 'bulkStore') return { parameters: ['i32', 'i32', 'i32', 'i32'], results: [] };
@@ -90,7 +92,8 @@ export class HandlerOps implements Ops<Node> {
       : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.state], false);
   }
   setField(name: StateField, value: Node, index = 0): void {
-    if (stateLayout.fields[name].size === 4) this.graph.effect(memoryCode(Op.i32Store, offsetOf(name, index)), [this.state, this.#narrow(value)]);
+    if (stateLayout.fields[name].size === 4)
+      this.graph.effect(memoryCode(Op.i32Store, offsetOf(name, index)), [this.state, this.#narrow(value)]);
     else this.graph.effect(memoryCode(Op.i64Store, offsetOf(name, index)), [this.state, this.#wide(value)]);
   }
   /** A 16-bit field of the record. */
@@ -274,7 +277,13 @@ export class HandlerOps implements Ops<Node> {
   /** As `linear`, for the segment that the record names. */
   linearOfRecord(offset: Node, bytes: number, write: boolean): Node {
     if (this.#form.long) return this.add(offset, this.loadAt(this.stateAt(Record.segment), 64));
-    return this.helper('linear', this.#wide(this.record8(Record.segmentNumber)), offset, this.constant(bytes), this.constant(write ? 1 : 0));
+    return this.helper(
+      'linear',
+      this.#wide(this.record8(Record.segmentNumber)),
+      offset,
+      this.constant(bytes),
+      this.constant(write ? 1 : 0),
+    );
   }
 
   // --- flags: result and carry vector, see cpu/flags.ts
@@ -310,14 +319,22 @@ export class HandlerOps implements Ops<Node> {
   condition(code: number): Node {
     const base = ((): Node => {
       switch (code >> 1) {
-        case 0: return this.flag('overflow');
-        case 1: return this.flag('carry');
-        case 2: return this.flag('zero');
-        case 3: return this.or(this.flag('carry'), this.flag('zero'));
-        case 4: return this.flag('sign');
-        case 5: return this.flag('parity');
-        case 6: return this.xor(this.flag('sign'), this.flag('overflow'));
-        default: return this.or(this.flag('zero'), this.xor(this.flag('sign'), this.flag('overflow')));
+        case 0:
+          return this.flag('overflow');
+        case 1:
+          return this.flag('carry');
+        case 2:
+          return this.flag('zero');
+        case 3:
+          return this.or(this.flag('carry'), this.flag('zero'));
+        case 4:
+          return this.flag('sign');
+        case 5:
+          return this.flag('parity');
+        case 6:
+          return this.xor(this.flag('sign'), this.flag('overflow'));
+        default:
+          return this.or(this.flag('zero'), this.xor(this.flag('sign'), this.flag('overflow')));
       }
     })();
     return code & 1 ? this.isZero(base) : base;
@@ -335,7 +352,8 @@ export class HandlerOps implements Ops<Node> {
     const carries = adds
       ? this.or(this.and(a, b), this.and(this.or(a, b), notResult))
       : this.or(this.and(notA, b), this.and(this.or(notA, b), result));
-    const top = size >= 32 ? this.#narrow(this.shr(carries, this.constant(size - 32))) : this.#narrow(this.shl(carries, this.constant(32 - size)));
+    const top =
+      size >= 32 ? this.#narrow(this.shr(carries, this.constant(size - 32))) : this.#narrow(this.shl(carries, this.constant(32 - size)));
     const low = this.graph.node('i32', [Op.i32And], [this.#narrow(carries), this.i32(8)], true, 4);
     const upper = this.graph.node('i32', [Op.i32And], [top, this.i32(-0x4000_0000)], true, 32);
     let bits = this.graph.node('i32', [Op.i32Or], [upper, low], true, 32);
@@ -422,7 +440,10 @@ export class HandlerOps implements Ops<Node> {
   }
   helper(name: HelperName, ...args: Node[]): Node {
     assert(helperNames.includes(name), `helper ${name}`);
-    return this.#call(`helper:${name}/${args.length}`, args.map((a) => this.#wide(a)));
+    return this.#call(
+      `helper:${name}/${args.length}`,
+      args.map((a) => this.#wide(a)),
+    );
   }
 
   // --- vectors
@@ -444,7 +465,12 @@ export class HandlerOps implements Ops<Node> {
     return this.graph.node(size === 64 ? 'i64' : 'i32', simdCode(extractLaneCodes[size], index), [a], true, size);
   }
   withLane(a: Node, size: Size, index: number, value: Node): Node {
-    return this.graph.node('v128', simdCode(replaceLaneCodes[size], index), [a, size === 64 ? this.#wide(value) : this.#narrow(value)], true);
+    return this.graph.node(
+      'v128',
+      simdCode(replaceLaneCodes[size], index),
+      [a, size === 64 ? this.#wide(value) : this.#narrow(value)],
+      true,
+    );
   }
   vector(low: Node, high: Node): Node {
     const splat = this.graph.node('v128', simdCode(Simd.splat64), [this.#wide(low)], true);

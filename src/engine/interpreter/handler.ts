@@ -1,8 +1,9 @@
 /** One handler per shape of instruction: meaning, size, operand kinds. Which register or constant is meant stands in the record. */
+
+import { Bug } from '../../base/assert.ts';
 import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { Meaning, Operand, Size } from '../../isa/ops.ts';
-import { Bug } from '../../base/assert.ts';
 import type { Node } from '../wasm/graph.ts';
 import type { FunctionBody } from '../wasm/module.ts';
 import { type Callee, HandlerOps } from './handler-ops.ts';
@@ -27,8 +28,18 @@ export const isAbsolute = (d: Decoded): boolean => d.row.operands.some((o) => o[
 
 /** Two instructions with the same key run the same handler. */
 export function shapeKey(d: Decoded): string {
-  const operands = d.operands.map((o) => (o.kind === 'high' ? 'register' : o.kind) + o.size + (o.kind === 'immediate' ? `#${o.number}` : '')).join();
-  const parts = [meaningNumber(d.row.meaning), d.form.size, d.form.addressSize, d.form.long ? 'L' : '', d.form.rep, operands, isAbsolute(d) ? 'A' : ''];
+  const operands = d.operands
+    .map((o) => (o.kind === 'high' ? 'register' : o.kind) + o.size + (o.kind === 'immediate' ? `#${o.number}` : ''))
+    .join();
+  const parts = [
+    meaningNumber(d.row.meaning),
+    d.form.size,
+    d.form.addressSize,
+    d.form.long ? 'L' : '',
+    d.form.rep,
+    operands,
+    isAbsolute(d) ? 'A' : '',
+  ];
   if (d.row.name.endsWith('cc')) parts.push(`c${d.form.condition}`);
   if (namesSegment(d)) parts.push(`s${d.form.segment}`);
   if (d.row.immediateInShape || d.row.modrmInShape) parts.push(`i${d.form.immediate}`);

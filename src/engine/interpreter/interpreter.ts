@@ -1,19 +1,20 @@
 /** The interpreter: decodes code into records, has handlers made for new shapes, and runs them in WebAssembly until something needs TypeScript. */
-import { helperNames } from '../../isa/helper-names.ts';
-import { type Decoded, Decoder, type DecodedOperand } from '../../isa/decode.ts';
+
 import { Bug, present } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import { helpers } from '../../cpu/helpers/index.ts';
 import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { codeTlbOffset, offsetOf, writeTlbOffset, tlbBankBytes } from '../../cpu/state.ts';
-import type { CodeWatch } from '../../memory/space.ts';
+import { codeTlbOffset, offsetOf, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
+import { helperNames } from '../../isa/helper-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
+import type { CodeWatch } from '../../memory/space.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { bulkMove, bulkStore } from './bulk.ts';
-import { coreImports, coreModule } from './core.ts';
-import { type Callee, calleeSignature } from './handler-ops.ts';
+import { type coreImports, coreModule } from './core.ts';
 import { isAbsolute, isFlat, makeHandler, shapeKey } from './handler.ts';
+import { type Callee, calleeSignature } from './handler-ops.ts';
 import { Record, recordBytes } from './record.ts';
 
 export interface ArenaRange {
@@ -85,8 +86,10 @@ export class Interpreter implements CodeWatch {
     this.#imports.raise = ((vector: number, error: number) => {
       throw new Fault(vector, vector === Vector.protection || vector === Vector.stack ? error : undefined);
     }) as unknown as WebAssembly.ExportValue;
-    this.#imports.bulkMove = ((_s: number, bytes: number, address: number, segment: number) => bulkMove(p, bytes, address, segment)) as unknown as WebAssembly.ExportValue;
-    this.#imports.bulkStore = ((_s: number, bytes: number, address: number) => bulkStore(p, bytes, address)) as unknown as WebAssembly.ExportValue;
+    this.#imports.bulkMove = ((_s: number, bytes: number, address: number, segment: number) =>
+      bulkMove(p, bytes, address, segment)) as unknown as WebAssembly.ExportValue;
+    this.#imports.bulkStore = ((_s: number, bytes: number, address: number) =>
+      bulkStore(p, bytes, address)) as unknown as WebAssembly.ExportValue;
     for (const name of helperNames) {
       const helper = helpers[name];
       const u = (n: bigint): bigint => BigInt.asUintN(64, n);
@@ -258,7 +261,8 @@ export class Interpreter implements CodeWatch {
   #markCode(frame: number, start: number, end: number): void {
     const { v } = this.#p;
     const { code } = v.pool;
-    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) v.pool.bytes.fill(0xff, v.base + writeTlbOffset, v.base + writeTlbOffset + 3 * tlbBankBytes);
+    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0)
+      v.pool.bytes.fill(0xff, v.base + writeTlbOffset, v.base + writeTlbOffset + 3 * tlbBankBytes);
     for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++) {
       const word = frame * 2 + (granule >> 5);
       code[word] = (code[word] ?? 0) | (1 << (granule & 31));
@@ -269,7 +273,8 @@ export class Interpreter implements CodeWatch {
   written(frame: number, start: number, end: number): void {
     const { pool } = this.#p.v;
     let touched = false;
-    for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++) touched ||= ((pool.code[frame * 2 + (granule >> 5)] ?? 0) & (1 << (granule & 31))) !== 0;
+    for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++)
+      touched ||= ((pool.code[frame * 2 + (granule >> 5)] ?? 0) & (1 << (granule & 31))) !== 0;
     if (!touched) return;
     this.counts.invalidations++;
     pool.code[frame * 2] = 0;
@@ -323,7 +328,12 @@ export class Interpreter implements CodeWatch {
     const vector = failure === 'undefined' ? Vector.undefined : Vector.protection;
     const module = new ModuleBuilder();
     const raise = module.importFunction('raise', calleeSignature('raise'));
-    module.add({ name: 'f', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [], code: [0x41, vector, 0x41, 0, 0x10, raise, 0x00] });
+    module.add({
+      name: 'f',
+      signature: { parameters: ['i32', 'i32'], results: ['i32'] },
+      locals: [],
+      code: [0x41, vector, 0x41, 0, 0x10, raise, 0x00],
+    });
     this.#install(module, [index], ['f']);
     return index;
   }
@@ -343,7 +353,11 @@ export class Interpreter implements CodeWatch {
     module.importMemory();
     for (const callee of callees) module.importFunction(callee, calleeSignature(callee));
     for (const body of bodies) module.add(body);
-    this.#install(module, missing.map((m) => m.index), bodies.map((b) => b.name));
+    this.#install(
+      module,
+      missing.map((m) => m.index),
+      bodies.map((b) => b.name),
+    );
   }
   #install(module: ModuleBuilder, indices: readonly number[], names: readonly string[]): void {
     const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: this.#imports as WebAssembly.ModuleImports });
@@ -354,12 +368,19 @@ export class Interpreter implements CodeWatch {
 /** What a record's operand field holds: the state offset of a register, or a small number. */
 function operandField(operand: DecodedOperand, decoded: Decoded): number {
   switch (operand.kind) {
-    case 'register': return offsetOf('gpr', operand.number);
-    case 'high': return offsetOf('gpr', operand.number) + 1;
-    case 'xmm': return offsetOf('xmm', operand.number);
-    case 'mmx': return offsetOf('float', operand.number);
-    case 'immediate': return Number((decoded.immediates[operand.number] ?? 0n) & 0xffffn);
-    default: return operand.number;
+    case 'register':
+      return offsetOf('gpr', operand.number);
+    case 'high':
+      return offsetOf('gpr', operand.number) + 1;
+    case 'xmm':
+      return offsetOf('xmm', operand.number);
+    case 'mmx':
+      return offsetOf('float', operand.number);
+    case 'immediate':
+      return Number((decoded.immediates[operand.number] ?? 0n) & 0xffffn);
+    default:
+      return operand.number;
   }
 }
+
 export { isFlat };

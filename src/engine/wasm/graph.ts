@@ -2,8 +2,9 @@
  * A handler under construction: statements over expression nodes. Pure nodes used once are emitted where they are used, everything else
  * goes through a local; pure nodes nobody uses vanish.
  */
-import { Op, Simd } from './opcodes.ts';
+
 import { signedLeb, unsignedLeb, type ValueType } from './module.ts';
+import { Op, Simd } from './opcodes.ts';
 
 export interface Node {
   readonly type: ValueType;

@@ -91,7 +91,14 @@ export class ModuleBuilder {
     });
     const exports = this.#functions.map((f, n) => [...name(f.name), 0, ...unsignedLeb(this.#importedFunctions + n)]);
     return new Uint8Array([
-      0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+      0x00,
+      0x61,
+      0x73,
+      0x6d,
+      1,
+      0,
+      0,
+      0,
       ...section(1, vector(this.#typeBytes)),
       ...section(2, vector(this.#imports)),
       ...section(3, vector(declarations)),

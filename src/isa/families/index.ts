@@ -3,12 +3,12 @@ import type { Instruction } from '../instruction.ts';
 import { arithmeticFamily } from './arithmetic.ts';
 import { bitFamily } from './bits.ts';
 import { controlFamily } from './control.ts';
+import { floatFamily } from './floats.ts';
 import { moveFamily } from './moves.ts';
 import { multiplyFamily } from './multiply.ts';
 import { shiftFamily } from './shifts.ts';
 import { stringFamily } from './strings.ts';
 import { systemFamily } from './system.ts';
-import { floatFamily } from './floats.ts';
 import { vectorFamily } from './vectors.ts';
 import { x87Family } from './x87.ts';
 

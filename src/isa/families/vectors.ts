@@ -1,7 +1,7 @@
 /** SSE to SSE4.2 on integers and the moves of all vectors, with the MMX forms of the same operations. SDM 2, chapters 3 and 4. */
 import type { Feature, Instruction, Notation } from '../instruction.ts';
 import type { Meaning, Operand, Ops, Size } from '../ops.ts';
-import { row, type RowOptions } from '../table.ts';
+import { type RowOptions, row } from '../table.ts';
 import type { VectorOp1, VectorOp2 } from '../vector-names.ts';
 
 /** 128-bit memory operands must be aligned, with a few exceptions. */

@@ -1,0 +1,106 @@
+/** The prompt behind Ctrl-A c: looks into a stopped machine. */
+
+import { Fault } from '../cpu/fault.ts';
+import { readFlags } from '../cpu/flags.ts';
+import { systemRead } from '../cpu/paging.ts';
+import type { Machine } from '../domain/machine.ts';
+
+const registerNames = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+const segmentNames = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'];
+const hex = (value: bigint | number, digits = 16): string => value.toString(16).padStart(digits, '0');
+
+export function registers({ processor: { v } }: Machine): string {
+  const general = registerNames.map((name, n) => `${name.padEnd(3)} ${hex(v.register(n))}`);
+  const lines = [0, 4, 8, 12].map((n) => general.slice(n, n + 4).join('  '));
+  lines.push(
+    `rip ${hex(v.ip)}  flags ${hex(readFlags(v), 8)}  cpl ${v.get('cpl')}  ${v.codeSize}-bit code${v.get('halted') !== 0 ? ', halted' : ''}`,
+  );
+  lines.push(
+    `cr0 ${hex(v.low('cr0'), 8)}  cr2 ${hex(v.get64('cr2'))}  cr3 ${hex(v.get64('cr3'))}  cr4 ${hex(v.low('cr4'), 8)}  efer ${hex(v.low('efer'), 4)}`,
+  );
+  segmentNames.forEach((name, n) => {
+    lines.push(
+      `${name.padEnd(4)} ${hex(v.get('segmentSelector', n), 4)}  base ${hex(v.get64('segmentBase', n))}  limit ${hex(v.low('segmentLimit', n), 8)}  rights ${hex(v.get('segmentRights', n), 5)}`,
+    );
+  });
+  return lines.join('\n');
+}
+
+/** Bytes at a linear address, as the guest sees them now. */
+export function memory({ processor: { paging } }: Machine, start: bigint, length: number): string {
+  const lines: string[] = [];
+  for (let row = 0; row < length; row += 16) {
+    const bytes: (number | undefined)[] = [];
+    for (let n = 0; n < Math.min(16, length - row); n++) {
+      try {
+        bytes.push(Number(paging.read(BigInt.asUintN(64, start + BigInt(row + n)), 1, systemRead)));
+      } catch (problem) {
+        if (!(problem instanceof Fault)) throw problem;
+        bytes.push(undefined);
+      }
+    }
+    const text = bytes.map((b) => (b !== undefined && b >= 32 && b < 127 ? String.fromCharCode(b) : '.')).join('');
+    lines.push(
+      `${hex(BigInt.asUintN(64, start + BigInt(row)))}  ${bytes
+        .map((b) => (b === undefined ? '??' : hex(b, 2)))
+        .join(' ')
+        .padEnd(47)}  ${text}`,
+    );
+  }
+  return lines.join('\n');
+}
+
+const help = `registers               registers, control registers, segments
+memory ADDRESS [BYTES]  memory by linear address (hexadecimal), 64 bytes by default
+devices                 the machine's devices
+exits                   what made the processor leave the engine, per second
+continue                back to the guest (or Ctrl-C)
+quit                    end the program`;
+
+export interface PromptAction {
+  readonly text: string;
+  readonly then: 'stay' | 'continue' | 'quit';
+}
+
+/** One command; any unambiguous beginning of a word is enough. */
+export function command(machine: Machine, line: string, secondsRun: number): PromptAction {
+  const [word = '', ...rest] = line.trim().split(/\s+/);
+  const stay = (text: string): PromptAction => ({ text, then: 'stay' });
+  const names = ['registers', 'memory', 'devices', 'exits', 'continue', 'quit', 'help'];
+  const matches = word === '' ? [] : names.filter((name) => name.startsWith(word));
+  if (word === '') return stay('');
+  if (matches.length !== 1)
+    return stay(matches.length === 0 ? `'${word}': no such command; try help` : `'${word}': ${matches.join(' or ')}?`);
+  switch (matches[0]) {
+    case 'registers':
+      return stay(registers(machine));
+    case 'memory': {
+      const address = rest[0]?.replace(/^0x/, '') ?? '';
+      const length = Number(rest[1] ?? 64);
+      if (!/^[0-9a-f]{1,16}$/i.test(address) || !Number.isInteger(length) || length < 1 || length > 4096)
+        return stay('memory ADDRESS [BYTES]: a hexadecimal address, and 1 to 4096 bytes');
+      return stay(memory(machine, BigInt(`0x${address}`), length));
+    }
+    case 'devices':
+      return stay(machine.deviceNames.join('\n'));
+    case 'exits':
+      return stay(exits(machine, secondsRun));
+    case 'continue':
+      return { text: '', then: 'continue' };
+    case 'quit':
+      return { text: '', then: 'quit' };
+    default:
+      return stay(help);
+  }
+}
+
+function exits(machine: Machine, seconds: number): string {
+  const all = { ...machine.counts, ...machine.interpreter.counts };
+  const lines = Object.entries(all).map(
+    ([name, count]) => `${name.padEnd(16)} ${String(count).padStart(12)}  ${(count / Math.max(seconds, 1e-3)).toFixed(1).padStart(12)} /s`,
+  );
+  return [
+    `instructions     ${String(machine.retired).padStart(12)}  ${(machine.retired / Math.max(seconds, 1e-3)).toFixed(0).padStart(12)} /s`,
+    ...lines,
+  ].join('\n');
+}

@@ -1,0 +1,207 @@
+/** `testudo run`: builds the machine that the options describe, connects it to this terminal, and runs it to its end. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { checkOptions, type RawOptions, type RunOptions, readConfigFile, type TraceKind } from '../config/options.ts';
+import { buildMachine, type MachineConfig, type MachineWorld } from '../domain/build.ts';
+import type { Machine, StopReason } from '../domain/machine.ts';
+import { Runner } from '../host/runner.ts';
+import { FileDisk } from './file-disk.ts';
+import { defaultGuest, readFile, reason } from './files.ts';
+import { command } from './prompt.ts';
+import { Terminal } from './terminal.ts';
+import { unpack } from './unpack.ts';
+
+const defaultAppend = 'console=ttyS0 quiet';
+
+function optionsOf(raw: Record<string, unknown>): RunOptions {
+  const { config, ...flags } = raw;
+  const file = typeof config === 'string' ? readConfigFile(new TextDecoder().decode(readFile(config, '--config')), config) : {};
+  const checked = checkOptions({
+    ...file,
+    ...definedOnly(flags),
+    reboot: flags.reboot === false ? false : (file.reboot ?? true),
+  } as RawOptions);
+  if ('problems' in checked) throw new Error(checked.problems.join('\n'));
+  return checked.options;
+}
+const definedOnly = (record: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
+
+/** Returns the program's exit status. */
+export async function run(raw: Record<string, unknown>): Promise<number> {
+  const options = optionsOf(raw);
+  const session = new Session(options);
+  return session.run();
+}
+
+class Session {
+  readonly #options: RunOptions;
+  readonly #terminal: Terminal;
+  #machine: Machine | undefined;
+  #runner: Runner | undefined;
+  #quit = false;
+  #startedMs = performance.now();
+  /** Serial output since the last slice. */
+  #output: number[] = [];
+  #serialFile: number | undefined;
+  /** Input that the guest had no room for, oldest first. */
+  #waiting: number[] = [];
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.#terminal = new Terminal({ input: (bytes) => this.#input(bytes), quit: () => this.#end(), prompt: () => this.#prompt() });
+  }
+
+  async run(): Promise<number> {
+    const config = this.#config();
+    const disks = this.#options.disks.map((disk) => new FileDisk(disk));
+    if (this.#options.serial.startsWith('file:')) this.#serialFile = openSerial(this.#options.serial.slice(5));
+    const onSignal = (): void => this.#end();
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+    process.on('SIGHUP', onSignal);
+    process.stdout.on('error', onSignal);
+    try {
+      for (;;) {
+        const machine = await buildMachine({ ...config, disks }, this.#world());
+        const reason = await this.#runMachine(machine);
+        if (this.#quit || reason === undefined) return 0;
+        if (reason.kind !== 'reset' || !this.#options.reboot) return this.#status(reason);
+      }
+    } finally {
+      this.#flush();
+      this.#terminal.close();
+      for (const disk of disks) disk.close();
+      if (this.#serialFile !== undefined) closeSync(this.#serialFile);
+    }
+  }
+
+  #config(): Omit<MachineConfig, 'disks'> {
+    const o = this.#options;
+    const guest = o.kernel === undefined ? defaultGuest() : undefined;
+    const kernelPath = o.kernel ?? guest?.kernel ?? '';
+    const initrdPath = o.initrd ?? guest?.initrd;
+    const kernel = readFile(kernelPath, '--kernel');
+    return {
+      memoryMiB: o.memoryMiB,
+      kernel: { name: kernelPath, data: kernel },
+      ...(initrdPath === undefined ? {} : { initrd: { name: initrdPath, data: readFile(initrdPath, '--initrd') } }),
+      modules: o.modules.map((m) => ({ name: m.path, arguments: m.arguments, data: readFile(m.path, '--module') })),
+      commandLine: o.append ?? defaultAppend,
+      cpu: o.cpu,
+      deterministic: o.deterministic,
+      seed: o.seed ?? (o.deterministic ? 1n : randomBytes(8).readBigUInt64LE()),
+    };
+  }
+  #world(): MachineWorld {
+    const o = this.#options;
+    const kinds = new Set(o.trace?.split(',') as TraceKind[] | undefined);
+    return {
+      hostMilliseconds: () => performance.now(),
+      epochMs: o.deterministic ? Date.UTC(2026, 0, 1) : Date.now(),
+      serialOutput: (byte) => {
+        this.#output.push(byte);
+      },
+      decompress: unpack,
+      ...(kinds.size === 0 ? {} : { trace: { kinds, line: (text: string) => process.stderr.write(`${text}\n`) } }),
+    };
+  }
+
+  async #runMachine(machine: Machine): Promise<StopReason | undefined> {
+    this.#machine = machine;
+    const runner = new Runner(machine, {
+      hostMilliseconds: () => performance.now(),
+      after: (milliseconds, call) => {
+        if (milliseconds < 1) {
+          const now = setImmediate(call);
+          return { cancel: () => clearImmediate(now) };
+        }
+        const timer = setTimeout(call, milliseconds);
+        return { cancel: () => clearTimeout(timer) };
+      },
+      served: () => this.#served(),
+    });
+    this.#runner = runner;
+    if (this.#options.serial === 'stdio') this.#terminal.open();
+    return runner.run();
+  }
+
+  #input(bytes: Uint8Array): void {
+    for (const byte of bytes) this.#waiting.push(byte);
+    this.#feed();
+    this.#runner?.kick();
+  }
+  #feed(): void {
+    const uart = this.#machine?.uart;
+    if (!uart) return;
+    let taken = 0;
+    while (taken < this.#waiting.length && uart.receive(this.#waiting[taken] ?? 0)) taken++;
+    this.#waiting = this.#waiting.slice(taken);
+    // the sender waits while the guest does not read
+    if (this.#waiting.length > 0) process.stdin.pause();
+    else if (process.stdin.isPaused() && this.#options.serial === 'stdio') process.stdin.resume();
+  }
+  #served(): Promise<void> | undefined {
+    if (this.#waiting.length > 0) this.#feed();
+    return this.#flush();
+  }
+  #flush(): Promise<void> | undefined {
+    if (this.#output.length === 0) return undefined;
+    const data = Buffer.from(this.#output);
+    this.#output = [];
+    if (this.#serialFile !== undefined) {
+      writeSync(this.#serialFile, data);
+      return undefined;
+    }
+    if (this.#options.serial === 'none') return undefined;
+    if (process.stdout.write(data)) return undefined;
+    return new Promise((resolve) => process.stdout.once('drain', resolve));
+  }
+  #end(): void {
+    this.#quit = true;
+    this.#runner?.interrupt();
+  }
+
+  #prompt(): void {
+    const machine = this.#machine;
+    const runner = this.#runner;
+    if (!machine || !runner) return;
+    runner.pause();
+    const say = (text: string): void => {
+      process.stdout.write(text === '' ? '(testudo) ' : `${text.replaceAll('\n', '\r\n')}\r\n(testudo) `);
+    };
+    this.#terminal.onLine = (line) => {
+      const action = command(machine, line, (performance.now() - this.#startedMs) / 1000);
+      if (action.then === 'stay') return say(action.text);
+      this.#terminal.onLine = undefined;
+      if (action.then === 'quit') this.#end();
+      else runner.resume();
+    };
+    process.stdout.write('\r\n');
+    say('');
+  }
+
+  #status(reason: StopReason): number {
+    switch (reason.kind) {
+      case 'power-off':
+      case 'reset':
+        return 0;
+      case 'exit':
+        return reason.status;
+      case 'triple-fault':
+        process.stderr.write(`\ntestudo: the guest shut itself down by a triple fault (${reason.why})\n`);
+        return 3;
+      case 'unimplemented':
+        process.stderr.write(`\ntestudo: the guest used something that is ${reason.what}\n`);
+        return 4;
+    }
+  }
+}
+
+function openSerial(path: string): number {
+  try {
+    return openSync(path, 'w');
+  } catch (problem) {
+    throw new Error(`--serial file:${path}: ${reason(problem)}`);
+  }
+}

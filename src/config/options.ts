@@ -1,0 +1,161 @@
+/** Every option once: its flag, argument, default, limits and one sentence. The command line's help and the JSON form follow from it. */
+
+export interface DiskOption {
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly id: string;
+}
+export interface ModuleOption {
+  readonly path: string;
+  readonly arguments: string;
+}
+
+export interface RunOptions {
+  readonly kernel: string | undefined;
+  readonly initrd: string | undefined;
+  readonly modules: readonly ModuleOption[];
+  readonly append: string | undefined;
+  readonly disks: readonly DiskOption[];
+  readonly memoryMiB: number;
+  readonly serial: string;
+  readonly cpu: string;
+  readonly seed: bigint | undefined;
+  readonly deterministic: boolean;
+  readonly reboot: boolean;
+  readonly trace: string | undefined;
+}
+
+export interface OptionRecord {
+  readonly flags: string;
+  readonly help: string;
+  readonly repeatable?: boolean;
+}
+
+export const memoryLimits = { min: 16, max: 3584, default: 256 } as const;
+
+export const optionRecords = {
+  kernel: { flags: '--kernel <file>', help: 'Linux bzImage, PVH ELF or multiboot image (default: the guest of the testudo-guest package)' },
+  initrd: { flags: '--initrd <file>', help: 'initramfs for the kernel' },
+  module: { flags: '--module <file-and-arguments>', help: "multiboot module: 'FILE arguments' (repeatable)", repeatable: true },
+  append: { flags: '--append <text>', help: "the kernel's command line" },
+  disk: { flags: '--disk <file[,ro][,id=NAME]>', help: 'raw disk image as a virtio disk (repeatable)', repeatable: true },
+  memory: { flags: '--memory <MiB>', help: `memory of the guest, ${memoryLimits.min} to ${memoryLimits.max} (default: ${memoryLimits.default})` },
+  serial: { flags: '--serial <where>', help: "first serial port: 'stdio', 'none' or 'file:PATH' (default: stdio)" },
+  cpu: { flags: '--cpu <model>', help: 'MODEL[,+FEATURE][,-FEATURE]: x86-64, x86-64-v2, max (default: x86-64-v2)' },
+  seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
+  deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
+  reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
+  trace: { flags: '--trace <kinds>', help: 'print to standard error: exceptions, interrupts, ports, mmio, instructions (comma-separated)' },
+} as const satisfies Readonly<Record<string, OptionRecord>>;
+export type OptionName = keyof typeof optionRecords;
+
+/** What a command line or a file gave, before it is checked. */
+export interface RawOptions {
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly module?: readonly string[];
+  readonly append?: string;
+  readonly disk?: readonly string[];
+  readonly memory?: string;
+  readonly serial?: string;
+  readonly cpu?: string;
+  readonly seed?: string;
+  readonly deterministic?: boolean;
+  readonly reboot?: boolean;
+  readonly trace?: string;
+}
+
+export const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions'] as const;
+export type TraceKind = (typeof traceKinds)[number];
+
+/** Checks everything and reports all problems at once, each a sentence that names the option. */
+export function checkOptions(raw: RawOptions): { readonly options: RunOptions } | { readonly problems: readonly string[] } {
+  const problems: string[] = [];
+  const memoryMiB = Number(raw.memory ?? memoryLimits.default);
+  if (!Number.isInteger(memoryMiB) || memoryMiB < memoryLimits.min || memoryMiB > memoryLimits.max) {
+    problems.push(`--memory ${raw.memory}: a whole number of MiB from ${memoryLimits.min} to ${memoryLimits.max} is wanted`);
+  }
+  let seed: bigint | undefined;
+  if (raw.seed !== undefined) {
+    if (/^(0x[0-9a-f]+|\d+)$/i.test(raw.seed)) seed = BigInt(raw.seed);
+    else problems.push(`--seed ${raw.seed}: a whole number is wanted`);
+  }
+  const serial = raw.serial ?? 'stdio';
+  if (serial !== 'stdio' && serial !== 'none' && !/^file:.+/.test(serial)) problems.push(`--serial ${serial}: 'stdio', 'none' or 'file:PATH' is wanted`);
+  for (const kind of raw.trace?.split(',') ?? []) {
+    if (!(traceKinds as readonly string[]).includes(kind)) problems.push(`--trace ${kind}: not a kind of event; there are ${traceKinds.join(', ')}`);
+  }
+  const disks = (raw.disk ?? []).map((text, n) => parseDisk(text, n, problems));
+  if (raw.module && raw.module.length > 0 && raw.kernel === undefined) problems.push('--module: needs --kernel, the default guest takes no modules');
+  if (problems.length > 0) return { problems };
+  const options: RunOptions = {
+    kernel: raw.kernel, initrd: raw.initrd, append: raw.append, memoryMiB, serial, cpu: raw.cpu ?? 'x86-64-v2', seed, disks,
+    modules: (raw.module ?? []).map((text) => {
+      const space = text.indexOf(' ');
+      return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
+    }),
+    deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace: raw.trace,
+  };
+  return { options };
+}
+
+function parseDisk(text: string, index: number, problems: string[]): DiskOption {
+  const [path = '', ...rest] = text.split(',');
+  let readOnly = false;
+  let id = `disk${index}`;
+  for (const part of rest) {
+    if (part === 'ro') readOnly = true;
+    else if (part.startsWith('id=')) id = part.slice(3);
+    else problems.push(`--disk ${text}: '${part}' is not known; there are 'ro' and 'id=NAME'`);
+  }
+  if (path === '') problems.push(`--disk ${text}: the file's name is missing`);
+  return { path, readOnly, id };
+}
+
+interface FileShape {
+  readonly 'boot-source'?: { readonly kernel_image_path?: unknown; readonly initrd_path?: unknown; readonly boot_args?: unknown };
+  readonly 'machine-config'?: { readonly vcpu_count?: unknown; readonly mem_size_mib?: unknown };
+  readonly drives?: unknown;
+  readonly [key: string]: unknown;
+}
+const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'seed', 'deterministic', 'reboot', 'trace'];
+
+/** A configuration file: Firecracker's keys where it has them, our own for the rest. Throws one sentence per problem, joined by newlines. */
+export function readConfigFile(text: string, name: string): RawOptions {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (problem) {
+    throw new Error(`${name}: not JSON: ${problem instanceof Error ? problem.message : String(problem)}`);
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new Error(`${name}: an object is wanted`);
+  const file = parsed as FileShape;
+  const problems: string[] = [];
+  const string = (value: unknown, key: string): string | undefined => {
+    if (value === undefined || value === null) return undefined;
+    if (typeof value === 'string' || typeof value === 'number') return String(value);
+    problems.push(`${name}: ${key}: a string is wanted`);
+    return undefined;
+  };
+  const known = new Set<string>(['boot-source', 'machine-config', 'drives', ...ownKeys]);
+  for (const key of Object.keys(file)) if (!known.has(key)) problems.push(`${name}: '${key}' is not known; there are ${[...known].join(', ')}`);
+  const boot = file['boot-source'] ?? {};
+  const machine = file['machine-config'] ?? {};
+  if (machine.vcpu_count !== undefined && machine.vcpu_count !== 1) problems.push(`${name}: machine-config.vcpu_count: only 1 is implemented`);
+  const drives = Array.isArray(file.drives) ? file.drives : [];
+  const disk = drives.map((drive: { drive_id?: unknown; path_on_host?: unknown; is_read_only?: unknown }, n) => {
+    const path = string(drive.path_on_host, `drives[${n}].path_on_host`) ?? '';
+    return `${path}${drive.is_read_only === true ? ',ro' : ''}${drive.drive_id === undefined ? '' : `,id=${string(drive.drive_id, `drives[${n}].drive_id`)}`}`;
+  });
+  const raw: Record<string, unknown> = {
+    kernel: string(boot.kernel_image_path, 'boot-source.kernel_image_path'), initrd: string(boot.initrd_path, 'boot-source.initrd_path'),
+    append: string(boot.boot_args, 'boot-source.boot_args'), memory: string(machine.mem_size_mib, 'machine-config.mem_size_mib'), disk,
+  };
+  for (const key of ownKeys) {
+    const value = file[key];
+    if (value === undefined) continue;
+    raw[key] = typeof value === 'boolean' || Array.isArray(value) ? value : string(value, key);
+  }
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  return Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== undefined)) as RawOptions;
+}

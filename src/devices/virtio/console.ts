@@ -1,0 +1,65 @@
+/** Virtio console with one port. Virtio 1.2, 5.3. Queue 0 receives, queue 1 transmits. */
+import type { ByteSink } from '../device.ts';
+import { type Queue, writableBytes } from './queue.ts';
+import type { VirtioDevice } from './transport.ts';
+
+/** Bytes that wait for the guest to give buffers. */
+const backlogMax = 65_536;
+
+export class VirtioConsole implements VirtioDevice {
+  readonly name = 'virtio-console';
+  readonly type = 3;
+  readonly classCode = 0x07_8000;
+  readonly queueSizes = [64, 64];
+  readonly features = 0n;
+  readonly config = new Uint8Array(12);
+  readonly #output: ByteSink;
+  readonly #interrupt: (queue: Queue) => void;
+  #input: number[] = [];
+  #receiver: Queue | undefined;
+
+  constructor(output: ByteSink, interrupt: (queue: Queue) => void) {
+    this.#output = output;
+    this.#interrupt = interrupt;
+  }
+  start(queues: readonly Queue[]): void {
+    this.#receiver = queues[0];
+    this.#deliver();
+  }
+  reset(): void {
+    this.#receiver = undefined;
+    this.#input = [];
+  }
+  /** A byte from the other side; false when the guest does not read and the backlog is full. */
+  receive(byte: number): boolean {
+    if (this.#input.length >= backlogMax) return false;
+    this.#input.push(byte & 0xff);
+    this.#deliver();
+    return true;
+  }
+  notify(index: number, queue: Queue): void {
+    if (index === 0) {
+      this.#receiver = queue;
+      return this.#deliver();
+    }
+    let wanted = false;
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      for (const byte of queue.gather(chain)) this.#output(byte);
+      wanted = queue.push(chain, 0) || wanted;
+    }
+    if (wanted) this.#interrupt(queue);
+  }
+  #deliver(): void {
+    const queue = this.#receiver;
+    if (!queue) return;
+    let wanted = false;
+    while (this.#input.length > 0) {
+      const chain = queue.pop();
+      if (!chain) break;
+      const count = Math.min(writableBytes(chain), this.#input.length);
+      queue.scatter(chain, Uint8Array.from(this.#input.splice(0, count)));
+      wanted = queue.push(chain, count) || wanted;
+    }
+    if (wanted) this.#interrupt(queue);
+  }
+}
