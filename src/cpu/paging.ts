@@ -49,6 +49,8 @@ export function canonical(high: number): boolean {
   return top === 0 || top === -1;
 }
 
+const halves = (address: bigint): readonly [low: number, high: number] => [Number(address & 0xffff_ffffn) | 0, Number((address >> 32n) & 0xffff_ffffn) | 0];
+
 export class Paging {
   readonly #v: Vcpu;
   readonly found: Translation = { page: 0, user: true, writable: true, execute: true, dirty: true };
@@ -247,7 +249,7 @@ export class Paging {
     const first = pageBytes - (low & 0xfff);
     const start = this.translate(low, high, access) * pageBytes + (low & 0xfff);
     const [nextLow, nextHigh] = this.#nextPage(low, high);
-    const rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+    const rest = first < size ? this.translate(nextLow, nextHigh, access) * pageBytes : 0;
     for (let n = 0; n < size; n++) v.pool.bytes[scratch + n] = this.#readByte(n < first ? start + n : rest + n - first);
     return scratch;
   }
@@ -326,8 +328,7 @@ export class Paging {
   // --- access by TypeScript, by linear address
   read(address: bigint, size: number, access: Access): bigint {
     let value = 0n;
-    const low = Number(address & 0xffff_ffffn) | 0;
-    const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    const [low, high] = halves(address);
     this.#canonicalOrFault(low, high, size);
     if ((low & 0xfff) + size <= pageBytes) {
       const page = this.translate(low, high, access);
@@ -343,10 +344,27 @@ export class Paging {
     for (let n = size - 1; n >= 0; n--) value = (value << 8n) | BigInt(this.#v.pool.bytes[at + n] ?? 0);
     return value;
   }
+  /** 16 bytes: both pages are translated before anything is moved. */
+  readWide(address: bigint, access: Access): bigint {
+    const [low, high] = halves(address);
+    this.#canonicalOrFault(low, high, 16);
+    const at = this.#loadCrossing(low, high, 16, access);
+    const { view } = this.#v.pool;
+    return view.getBigUint64(at, true) | (view.getBigUint64(at + 8, true) << 64n);
+  }
+  writeWide(address: bigint, value: bigint, access: Access): void {
+    const [low, high] = halves(address);
+    this.#canonicalOrFault(low, high, 16);
+    const end = BigInt.asUintN(64, address + 15n);
+    this.translate(low, high, access);
+    const [lastLow, lastHigh] = halves(end);
+    this.translate(lastLow, lastHigh, access);
+    this.write(address, 8, value & 0xffff_ffff_ffff_ffffn, access);
+    this.write(BigInt.asUintN(64, address + 8n), 8, value >> 64n, access);
+  }
   write(address: bigint, size: number, value: bigint, access: Access): void {
     const v = this.#v;
-    const low = Number(address & 0xffff_ffffn) | 0;
-    const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
+    const [low, high] = halves(address);
     this.#canonicalOrFault(low, high, size);
     const scratch = v.base + offsetOf('scratch');
     const offset = low & 0xfff;

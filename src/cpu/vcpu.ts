@@ -78,6 +78,10 @@ export class Vcpu {
   low(field: StateField, index = 0): number {
     return (this.words[(this.base + offsetOf(field, index)) >>> 2] ?? 0) >>> 0;
   }
+  /** Byte offset of a field in this vCPU's area. */
+  offset(field: StateField, index = 0): number {
+    return offsetOf(field, index);
+  }
   register(n: number): bigint {
     return this.get64('gpr', n);
   }

@@ -176,6 +176,7 @@ export class Decoder {
     const wide = (rex & 8) !== 0;
     const selected = this.#select(candidates, { mandatory, modrm, wide, long, vex });
     if (!selected) return undefined;
+    if (vex && vexRegister !== 0 && !selected.operands.includes('By')) return undefined; // an unused VEX.vvvv must be all ones
     const row = opcode === 0x90 && (rex & 1) === 0 ? noOperation : selected; // XCHG of the accumulator with itself would clear its upper half
 
     const size = operandSize(row, { code, operand: operand && row.prefix !== 0x66, wide });
@@ -328,7 +329,7 @@ function operandSize(row: Instruction, { code, operand, wide }: { code: CodeSize
   if (row.size) return row.size;
   if (code === 64) {
     if (row.long === 'forced') return 64;
-    if (row.long === 'default') return operand ? 16 : 64;
+    if (row.long === 'default') return operand && !wide ? 16 : 64;
     const size = wide ? 64 : operand ? 16 : 32;
     return row.io && size === 64 ? 32 : size;
   }

@@ -398,7 +398,7 @@ export function roundToIntegral(c: Context, x: bigint, f: Format, rounding: numb
   if (nan !== undefined) return nan;
   if (a.kind === 'infinity') return infinity(a.sign, f);
   if (a.kind === 'zero') return zero(a.sign, f);
-  if (!quietPrecision || f.explicit) noteDenormal(c, a);
+  if (f.explicit) noteDenormal(c, a); // ROUNDSD knows no denormal operands
   if (a.exponent >= 0) return x;
   const r = toIntegral(c, a, rounding, f.precision + 2);
   if (r?.inexact && !quietPrecision) c.flags |= Exception.precision;

@@ -107,7 +107,7 @@ function extreme(c: Context, op: 'min' | 'max', a: bigint, b: bigint, f: Format)
   const order = compare(c, a, b, f, false);
   const second = operand(c, b, f).kind === 'zero' && unpack(b, f).denormal ? b & (1n << BigInt(f.precision + f.exponentBits - 1)) : b;
   const first = operand(c, a, f).kind === 'zero' && unpack(a, f).denormal ? a & (1n << BigInt(f.precision + f.exponentBits - 1)) : a;
-  if (order === undefined) return b;
+  if (order === undefined) return second;
   return order === (op === 'min' ? -1 : 1) ? first : second;
 }
 

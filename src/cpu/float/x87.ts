@@ -54,6 +54,7 @@ export class Unit {
   /** Makes the exceptions visible; false when one that comes before the result is unmasked, so that nothing is stored. */
   report(): boolean {
     const { v } = this.p;
+    if ((this.c.flags & Exception.invalid) !== 0) this.c.flags &= ~Exception.denormal; // the invalid operand comes first
     const unmasked = this.c.flags & ~this.c.mode.masked;
     const early = (unmasked & (Exception.invalid | Exception.denormal | Exception.divide)) !== 0;
     let s = v.get('floatStatus') | (early ? this.c.flags & 7 : this.c.flags);
@@ -126,15 +127,22 @@ function widen(u: Unit, bits: bigint, from: Format): bigint {
   u.adopt(c);
   return value;
 }
+/** A memory operand is not looked at when ST(0) is missing. */
+function widenBeside(u: Unit, bits: bigint, from: Format): bigint {
+  return u.stack.isEmpty(0) ? 0n : widen(u, bits, from);
+}
+function pushWidened(u: Unit, bits: bigint, from: Format): void {
+  u.push(u.stack.isEmpty(-1) ? widen(u, bits, from) : indefinite);
+}
 function arithmeticWithMemory(u: Unit, digit: number, f: Format, bits: bigint): void {
   if (digit === 2 || digit === 3) {
     const a = u.read(0);
-    compareValues(u, a, widen(u, bits, f), false);
+    compareValues(u, a, widenBeside(u, bits, f), false);
     if (u.report() && digit === 3) u.stack.pop();
     return;
   }
   const a = u.read(0);
-  const b = widen(u, bits, f);
+  const b = widenBeside(u, bits, f);
   store(u, 0, operate(u, digit, a, b));
 }
 function arithmeticWithInteger(u: Unit, digit: number, value: bigint): void {
@@ -194,7 +202,7 @@ function load80(u: Unit, address: bigint): bigint {
 function memoryD9(u: Unit, digit: number, address: bigint, size: number): void {
   const { p } = u;
   switch (digit) {
-    case 0: return u.push(widen(u, p.load(address, 4), single));
+    case 0: return pushWidened(u, p.load(address, 4), single);
     case 2: case 3: return storeReal(u, address, single, digit === 3);
     case 4:
       checkPending(p);
@@ -222,7 +230,7 @@ function memoryDb(u: Unit, digit: number, address: bigint): void {
 function memoryDd(u: Unit, digit: number, address: bigint, size: number): void {
   const { p } = u;
   switch (digit) {
-    case 0: return u.push(widen(u, p.load(address, 8), double));
+    case 0: return pushWidened(u, p.load(address, 8), double);
     case 1: return storeInteger(u, address, 64, true, true);
     case 2: case 3: return storeReal(u, address, double, digit === 3);
     case 4:
@@ -313,8 +321,10 @@ function registersDcDe(u: Unit, opcode: number, modrm: number, digit: number, i:
 function registersD9(u: Unit, modrm: number, digit: number, i: number): void {
   const { stack } = u;
   if (digit === 0) {
-    const value = u.read(i);
-    return u.push(value);
+    if (!u.stack.isEmpty(i)) return u.push(u.stack.get(i));
+    u.stackFault(false); // the missing operand comes before the missing place
+    if (u.report()) u.stack.push(indefinite);
+    return;
   }
   if (digit === 1) {
     const empty = stack.isEmpty(0) || stack.isEmpty(i);
@@ -325,6 +335,7 @@ function registersD9(u: Unit, modrm: number, digit: number, i: number): void {
     u.p.v.set('floatStatus', u.p.v.get('floatStatus') & ~(empty ? 0 : Status.c1));
     return;
   }
+  if (digit === 3) return registersDd(u, 3, i); // an old alias of FSTP ST(i)
   switch (modrm) {
     case 0xd0: return;
     case 0xe0: return unary(u, (a) => a ^ signBit);
@@ -458,7 +469,7 @@ function extract(u: Unit): void {
     exponent = fromInteger(full, BigInt(a.exponent + length - 1), extended);
     significand = round(full, a.sign, a.significand, -(length - 1), false, extended);
   }
-  if (!u.stack.isEmpty(-1)) {
+  if (!empty && !u.stack.isEmpty(-1)) {
     u.stackFault(true);
     exponent = significand = indefinite;
   }
@@ -527,9 +538,9 @@ function registersDf(u: Unit, modrm: number, digit: number, i: number): void {
     return;
   }
   switch (digit) {
-    case 0:
+    case 0: // FFREEP
       u.stack.free(i);
-      return u.stack.rotate(1);
+      return u.stack.pop();
     case 1: return registersD9(u, 0xc8 | i, 1, i);
     case 2: case 3: return registersDd(u, 3, i);
     case 5: case 6: return compareFlags(u, i, digit === 5, true);

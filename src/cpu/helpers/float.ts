@@ -101,7 +101,10 @@ export const floatHelpers: Helpers<
     p.v.set('floatTop', 0);
     p.v.set('floatEmpty', 0);
   },
-  leaveMmx: (p) => p.v.set('floatEmpty', 0xff),
+  leaveMmx(p) {
+    p.v.set('floatTop', 0);
+    p.v.set('floatEmpty', 0xff);
+  },
   aes: (_p, kind, low, high, keyLow, keyHigh) => aesRound(Number(kind), low | (high << 64n), keyLow | (keyHigh << 64n)),
   carrylessMultiply(_p, a, b, half) {
     let product = 0n;

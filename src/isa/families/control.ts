@@ -5,12 +5,21 @@ import type { Form, Meaning, Operand, Ops } from '../ops.ts';
 import { push, release, top } from '../stack.ts';
 import { row } from '../table.ts';
 
-const jump: Meaning = (o, form, target) => o.jump(o.zeroExtend(target.read(), form.size));
+/** A near branch out of the canonical range faults before anything changes. */
+function checkTarget<V>(o: Ops<V>, form: Form, target: V): void {
+  if (form.long) o.when(o.ltu(o.constant(1), o.add(o.sar(target, o.constant(47)), o.constant(1))), () => o.fault(13, 0));
+}
+const jump: Meaning = (o, form, operand) => {
+  const target = o.zeroExtend(operand.read(), form.size);
+  checkTarget(o, form, target);
+  o.jump(target);
+};
 const jumpRelative: Meaning = (o) => o.jumpRelative();
 const jumpIf: Meaning = (o, form) => o.when(o.condition(form.condition), () => o.jumpRelative());
 
 const call: Meaning = (o, form, target) => {
   const destination = o.zeroExtend(target.read(), form.size);
+  checkTarget(o, form, destination);
   push(o, form, o.next(), form.size);
   o.jump(destination);
 };
@@ -20,12 +29,14 @@ const callRelative: Meaning = (o, form) => {
 };
 const ret: Meaning = (o, form, extra) => {
   const target = top(o, form, form.size);
+  checkTarget(o, form, target);
   const bytes = o.constant(form.size / 8);
   release(o, form, o.add(bytes, extra.read()));
   o.jump(target);
 };
 const retPlain: Meaning = (o, form) => {
   const target = top(o, form, form.size);
+  checkTarget(o, form, target);
   release(o, form, o.constant(form.size / 8));
   o.jump(target);
 };

@@ -64,15 +64,15 @@ const quads = (op: FloatOp): Meaning => (o, _form, target, source) => {
 };
 /** MMX conversions. */
 const fromMmx = (size: Lane): Meaning => (o, _form, target, source) => {
-  if (!source.isMemory || size === 32) o.helper('enterMmx');
   const value = o.vector(source.read(), o.constant(0));
+  if (!source.isMemory || size === 32) o.helper('enterMmx');
   let result = target.read();
   for (let n = 0; n < 2; n++) result = o.withLane(result, size, n, one(o, 'fromInt32', size, o.lane(value, 32, n), o.constant(0)));
   target.write(result);
 };
 const toMmx = (size: Lane, op: FloatOp): Meaning => (o, _form, target, source) => {
-  o.helper('enterMmx');
   const value = source.size === 128 ? aligned(o, source) : o.vector(source.read(), o.constant(0));
+  o.helper('enterMmx');
   let result = zero(o);
   for (let n = 0; n < 2; n++) result = o.withLane(result, 32, n, one(o, op, size, o.lane(value, size, n), o.constant(0)));
   target.write(o.lane(result, 64, 0));

@@ -78,10 +78,11 @@ const doubleShift = (leftward: boolean): Meaning => (o, { size }, target, source
   const b = source.read();
   const a = target.readForWrite();
   const back = o.sub(o.constant(size), count);
-  // b shifted by size - count; a count of zero would shift by the size, so it is split in two
+  // b shifted by size - count; at 64 bits a count of zero would be a shift by nothing, so that one is split in two
   const one = o.constant(1);
+  const far = (shift: (value: typeof b, n: typeof b) => typeof b): typeof b => (size === 64 ? shift(shift(b, o.sub(back, one)), one) : shift(b, back));
   const result = o.zeroExtend(
-    leftward ? o.or(o.shl(a, count), o.shr(o.shr(b, o.sub(back, one)), one)) : o.or(o.shr(a, count), o.shl(o.shl(b, o.sub(back, one)), one)),
+    leftward ? o.or(o.shl(a, count), far((value, n) => o.shr(value, n))) : o.or(o.shr(a, count), far((value, n) => o.shl(value, n))),
     size,
   );
   target.write(result);

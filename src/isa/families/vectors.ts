@@ -16,10 +16,15 @@ function put<V>(o: Ops<V>, target: Operand<V>, value: V): void {
   target.write(target.size === 128 ? value : o.lane(value, 64, 0));
 }
 
+/** After everything that can fault: an MMX register takes part. */
+function enterMmx<V>(o: Ops<V>, operand: Operand<V>): void {
+  if (operand.size === 64) o.helper('enterMmx');
+}
+
 type Combine = <V>(o: Ops<V>, a: V, b: V) => V;
 const combine = (f: Combine): Meaning => (o, _form, target, source) => {
-  if (target.size === 64) o.helper('enterMmx');
   const b = wide(o, source);
+  enterMmx(o, target);
   put(o, target, f(o, wide(o, target), b));
 };
 const plain = (op: VectorOp2): Meaning => combine((o, a, b) => o.vector2(op, a, b));
@@ -31,8 +36,9 @@ const gathered = (f: Combine): Meaning => (o, _form, target, source) => {
     target.write(f(o, target.read(), b));
     return;
   }
-  o.helper('enterMmx');
-  const both = o.vector(target.read(), source.read());
+  const b = source.read();
+  enterMmx(o, target);
+  const both = o.vector(target.read(), b);
   target.write(o.lane(f(o, both, both), 64, 0));
 };
 
@@ -50,8 +56,9 @@ const interleave = (unit: number, high: boolean): Meaning => (o, _form, target, 
     target.write(o.shuffle(target.read(), b, high ? lanes.map((n) => n + 8) : lanes));
     return;
   }
-  o.helper('enterMmx');
-  const value = o.shuffle(wide(o, target), wide(o, source), lanes);
+  const b = wide(o, source);
+  enterMmx(o, target);
+  const value = o.shuffle(wide(o, target), b, lanes);
   target.write(o.lane(value, 64, high ? 1 : 0));
 };
 
@@ -84,9 +91,9 @@ const sumOfDifferences: Combine = (o, a, b) => {
 };
 /** PSHUFB: an index with its top bit set gives zero, others count modulo the width. */
 const shuffleBytes: Meaning = (o, _form, target, source) => {
-  if (target.size === 64) o.helper('enterMmx');
   const mask = o.constant(target.size === 64 ? 0x8787_8787_8787_8787n : 0x8f8f_8f8f_8f8f_8f8fn);
   const index = o.vector2('v128.and', wide(o, source), o.vector(mask, mask));
+  enterMmx(o, target);
   put(o, target, o.vector2('i8x16.swizzle', wide(o, target), index));
 };
 const sign = (lane: 8 | 16 | 32): Combine => (o, a, b) => {
@@ -102,15 +109,16 @@ const horizontal = (op: VectorOp2): Combine => (o, a, b) => {
   return o.vector2(op, o.shuffle(a, b, pick(0)), o.shuffle(a, b, pick(1)));
 };
 const absolute = (op: VectorOp1): Meaning => (o, _form, target, source) => {
-  if (target.size === 64) o.helper('enterMmx');
-  put(o, target, o.vector1(op, wide(o, source)));
+  const value = o.vector1(op, wide(o, source));
+  enterMmx(o, target);
+  put(o, target, value);
 };
 
 // --- shifts
 const shiftBy = (op: 'shl' | 'shr_u' | 'shr_s', lane: 16 | 32 | 64): Meaning => (o, _form, target, counter) => {
-  if (target.size === 64) o.helper('enterMmx');
   const count = counter.size === 128 ? o.lane(aligned(o, counter), 64, 0) : counter.read();
   const fits = o.ltu(count, o.constant(lane));
+  enterMmx(o, target);
   const value = wide(o, target);
   if (op === 'shr_s') return put(o, target, o.vectorShift(op, lane, value, o.select(fits, count, o.constant(lane - 1))));
   const keep = o.sub(o.constant(0), fits);
@@ -125,7 +133,6 @@ const shiftWhole = (left: boolean): Meaning => (o, { immediate }, target) => {
 // --- shuffles by an immediate
 const select4 = (immediate: number): number[] => [0, 1, 2, 3].map((n) => (immediate >> (2 * n)) & 3);
 const shuffleWords = (from: number, count: number): Meaning => (o, { immediate }, target, source) => {
-  if (target.size === 64) o.helper('enterMmx');
   const chosen = select4(immediate);
   const lanes = Array.from({ length: 16 }, (_, n) => {
     const unit = count === 8 ? 4 : 2;
@@ -133,12 +140,13 @@ const shuffleWords = (from: number, count: number): Meaning => (o, { immediate }
     return n < from || index > 3 ? n : from + (chosen[index] ?? 0) * unit + ((n - from) % unit);
   });
   const value = wide(o, source);
+  enterMmx(o, target);
   put(o, target, o.shuffle(value, value, lanes));
 };
 const alignRight: Meaning = (o, { immediate }, target, source) => {
   const width = target.size / 8;
-  if (target.size === 64) o.helper('enterMmx');
   const [a, b] = [wide(o, target), wide(o, source)];
+  enterMmx(o, target);
   // the pair b (low), a (high), then zeros
   const lane = (at: number): number => (at < width ? at : at < 2 * width ? 16 + at - width : -1);
   const lanes = Array.from({ length: 16 }, (_, n) => (n < width ? lane(n + immediate) : -1));
@@ -168,12 +176,12 @@ const blendByMask = (op: VectorOp2): Meaning => (o, _form, target, source) => {
   target.write(o.vector2('v128.or', o.vector2('v128.and', b, mask), o.vector2('v128.andnot', target.read(), mask)));
 };
 const insert = (lane: Size): Meaning => (o, { immediate }, target, source) => {
-  if (target.size === 64) o.helper('enterMmx');
   const value = source.read();
+  enterMmx(o, target);
   put(o, target, o.withLane(wide(o, target), lane, immediate & (target.size / lane - 1), value));
 };
 const extract = (lane: Size): Meaning => (o, { immediate }, target, source) => {
-  if (source.size === 64) o.helper('enterMmx');
+  enterMmx(o, source);
   target.write(o.lane(wide(o, source), lane, immediate & (source.size / lane - 1)));
 };
 const insertSingle: Meaning = (o, { immediate }, target, source) => {
@@ -197,7 +205,7 @@ const test: Meaning = (o, _form, target, source) => {
   o.setFlagBits({ zero: o.isZero(any(o.vector2('v128.and', a, b))) });
 };
 const signMask = (op: VectorOp1): Meaning => (o, _form, target, source) => {
-  if (source.size === 64) o.helper('enterMmx');
+  enterMmx(o, source);
   const mask = o.vector1(op, wide(o, source));
   target.write(source.size === 64 ? o.and(mask, o.constant(0xff)) : mask);
 };
@@ -244,13 +252,20 @@ const duplicate = (lanes: readonly number[]): Meaning => (o, _form, target, sour
   const value = source.size === 128 ? aligned(o, source) : o.vector(source.read(), o.constant(0));
   target.write(o.shuffle(value, value, lanes));
 };
-const withMmx = (meaning: Meaning): Meaning => (o, form, a, b, c) => {
+/** MOVD and MOVQ: the source is read and a store's page checked before the x87 state changes. */
+const moveMmx: Meaning = (o, _form, target, source) => {
+  const value = source.read();
+  if (target.isMemory) target.readForWrite();
   o.helper('enterMmx');
-  meaning(o, form, a, b, c);
+  target.write(value);
+};
+const loadMmx: Meaning = (o, form, target, source, none) => {
+  o.helper('enterMmx');
+  load(o, form, target, source, none);
 };
 const maskedStore: Meaning = (o, form, source, mask) => {
   const width = source.size / 8;
-  if (source.size === 64) o.helper('enterMmx');
+  enterMmx(o, source);
   const [value, select] = [wide(o, source), wide(o, mask)];
   const address = o.linear(form.segment, o.register(7, form.addressSize), width, true);
   for (let n = 0; n < width; n++) o.when(o.and(o.lane(select, 8, n), o.constant(0x80)), () => o.store(o.add(address, o.constant(n)), 8, o.lane(value, 8, n)));
@@ -411,19 +426,19 @@ export const vectorFamily: readonly Instruction[] = [
   moves('movaps', 0x28, 'Vx Wx', moveAligned, 0, 'sse'), moves('movaps', 0x29, 'Wx Vx', moveAligned, 0, 'sse'),
   moves('movapd', 0x28, 'Vx Wx', moveAligned, 0x66, 'sse2'), moves('movapd', 0x29, 'Wx Vx', moveAligned, 0x66, 'sse2'),
   moves('movntps', 0x2b, 'Mx Vx', moveAligned, 0, 'sse'), moves('movntpd', 0x2b, 'Mx Vx', moveAligned, 0x66, 'sse2'),
-  moves('movntdq', 0xe7, 'Mx Vx', moveAligned, 0x66, 'sse2'), moves('movntq', 0xe7, 'Mq Pq', withMmx(move), 0, 'sse'),
+  moves('movntdq', 0xe7, 'Mx Vx', moveAligned, 0x66, 'sse2'), moves('movntq', 0xe7, 'Mq Pq', moveMmx, 0, 'sse'),
   row('movntdqa', 0x0f382a, 'Vx Mx', moveAligned, { prefix: 0x66, feature: 'sse4_1' }),
   ...(['andps', 'andnps', 'orps', 'xorps'] as const).flatMap((name, n) => {
     const meaning = [plain('v128.and'), swapped('v128.andnot'), plain('v128.or'), plain('v128.xor')][n] ?? move;
     return [moves(name, 0x54 + n, 'Vx Wx', meaning, 0, 'sse'), moves(name.replace('ps', 'pd'), 0x54 + n, 'Vx Wx', meaning, 0x66, 'sse2')];
   }),
   moves('movd', 0x6e, 'Vx Ey', load, 0x66, 'sse2'), moves('movd', 0x7e, 'Ey Vy', move, 0x66, 'sse2'),
-  moves('movd', 0x6e, 'Pq Ey', withMmx(move), 0, 'mmx'), moves('movd', 0x7e, 'Ey Py', withMmx(move), 0, 'mmx'),
-  moves('movdqa', 0x6f, 'Vx Wx', moveAligned, 0x66, 'sse2'), moves('movdqu', 0x6f, 'Vx Wx', move, 0xf3, 'sse2'), moves('movq', 0x6f, 'Pq Qq', withMmx(move), 0, 'mmx'),
-  moves('movdqa', 0x7f, 'Wx Vx', moveAligned, 0x66, 'sse2'), moves('movdqu', 0x7f, 'Wx Vx', move, 0xf3, 'sse2'), moves('movq', 0x7f, 'Qq Pq', withMmx(move), 0, 'mmx'),
+  moves('movd', 0x6e, 'Pq Ey', moveMmx, 0, 'mmx'), moves('movd', 0x7e, 'Ey Py', moveMmx, 0, 'mmx'),
+  moves('movdqa', 0x6f, 'Vx Wx', moveAligned, 0x66, 'sse2'), moves('movdqu', 0x6f, 'Vx Wx', move, 0xf3, 'sse2'), moves('movq', 0x6f, 'Pq Qq', moveMmx, 0, 'mmx'),
+  moves('movdqa', 0x7f, 'Wx Vx', moveAligned, 0x66, 'sse2'), moves('movdqu', 0x7f, 'Wx Vx', move, 0xf3, 'sse2'), moves('movq', 0x7f, 'Qq Pq', moveMmx, 0, 'mmx'),
   moves('movq', 0x7e, 'Vx Wq', load, 0xf3, 'sse2'),
   moves('movq', 0xd6, 'Mq Vq', move, 0x66, 'sse2', { mod: 'memory' }), moves('movq', 0xd6, 'Ux Vq', load, 0x66, 'sse2', { mod: 'register' }),
-  moves('movq2dq', 0xd6, 'Vx Nq', withMmx(load), 0xf3, 'sse2', { mod: 'register' }), moves('movdq2q', 0xd6, 'Pq Uq', withMmx(move), 0xf2, 'sse2', { mod: 'register' }),
+  moves('movq2dq', 0xd6, 'Vx Nq', loadMmx, 0xf3, 'sse2', { mod: 'register' }), moves('movdq2q', 0xd6, 'Pq Uq', moveMmx, 0xf2, 'sse2', { mod: 'register' }),
   moves('lddqu', 0xf0, 'Vx Mx', move, 0xf2, 'sse3'),
   moves('maskmovdqu', 0xf7, 'Vx Ux', maskedStore, 0x66, 'sse2', { mod: 'register', string: true }), moves('maskmovq', 0xf7, 'Pq Nq', maskedStore, 0, 'sse', { mod: 'register', string: true }),
   moves('emms', 0x77, '', emptyMmx, 0, 'mmx'),

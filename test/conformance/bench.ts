@@ -1,0 +1,135 @@
+/** A bare processor for single cases: long mode at CPL 3, a code page and a window mapped, nothing else. */
+import { SeededRandom } from '../../src/base/random.ts';
+import { parseCpu } from '../../src/cpu/cpuid.ts';
+import { enterKernel } from '../../src/cpu/entry.ts';
+import { Fault } from '../../src/cpu/fault.ts';
+import { readFlags, writeFlags } from '../../src/cpu/flags.ts';
+import { FloatStack } from '../../src/cpu/float/registers.ts';
+import { LocalApic } from '../../src/cpu/local-apic.ts';
+import { Processor } from '../../src/cpu/processor.ts';
+import { Cr0, Cr4, Rights, Segment, vcpuAreaBytes } from '../../src/cpu/state.ts';
+import { Vcpu } from '../../src/cpu/vcpu.ts';
+import { Evaluator } from '../../src/engine/evaluator/evaluator.ts';
+import { Interpreter } from '../../src/engine/interpreter/interpreter.ts';
+import { FramePool, pageBytes } from '../../src/memory/pool.ts';
+import { GuestSpace } from '../../src/memory/space.ts';
+import { InstructionClock } from '../../src/time/clock.ts';
+import { TimerQueue } from '../../src/time/timers.ts';
+import { type Case, codeAddress, type CpuState, windowAddress, windowBytes } from './cases.ts';
+
+const tables = 0x1000;
+const codePage = 0x8000;
+const windowPage = 0x9000;
+const arenaBytes = 4 * 2 ** 20;
+
+export interface Result extends CpuState {
+  readonly ip: number;
+  /** -1 when it ran. */
+  readonly fault: number;
+  readonly error: number | undefined;
+}
+
+export class Bench {
+  readonly processor: Processor;
+  readonly #evaluator: Evaluator;
+  readonly #interpreter: Interpreter;
+  readonly #space: GuestSpace;
+
+  constructor(cpu = 'max') {
+    const start = 0x1_0000 + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
+    const pool = new FramePool({ reservedBytes: start + arenaBytes, frames: 64 });
+    this.#space = new GuestSpace(pool, [{ base: 0, size: 64 * pageBytes }]);
+    const random = new SeededRandom(7n);
+    const clock = new InstructionClock(() => 0);
+    const apic = new LocalApic({ id: 0, clock, timers: new TimerQueue(), send: () => {}, endOfInterrupt: () => {}, wake: () => {} });
+    const ports = { readPort: () => 0, writePort: () => {} };
+    const vcpu = new Vcpu({ id: 0, cpuCount: 1, base: 0x1_0000, pool, space: this.#space, ports, clock: { tsc: () => 0n }, model: parseCpu(cpu), apic, random: () => random.next64() });
+    this.processor = new Processor(vcpu);
+    this.#evaluator = new Evaluator(this.processor);
+    this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
+    this.#space.watchCode(this.#interpreter);
+    this.#mapPages();
+  }
+
+  #mapPages(): void {
+    const s = this.#space;
+    s.write64(tables, BigInt(tables + 0x1007));
+    s.write64(tables + 0x1000, BigInt(tables + 0x2007));
+    const map = (linear: number, physical: number, pages: number, table: number): void => {
+      s.write64(tables + 0x2000 + (linear >>> 21) * 8, BigInt(table + 7));
+      for (let n = 0; n < pages; n++) s.write64(table + (((linear >>> 12) & 0x1ff) + n) * 8, BigInt(physical + n * pageBytes + 0x67));
+    };
+    map(codeAddress & ~0xfff, codePage, 1, tables + 0x3000);
+    map(windowAddress, windowPage, windowBytes / pageBytes, tables + 0x4000);
+  }
+
+  load(c: Pick<Case, 'code' | 'before'>): void {
+    const { v } = this.processor;
+    enterKernel(v, { mode: 'long', ip: codeAddress, registers: {}, pageTables: tables, gdt: 0 });
+    v.set64('cr0', v.get64('cr0') | BigInt(Cr0.mp | Cr0.ne | Cr0.wp));
+    v.set64('cr4', v.get64('cr4') | BigInt(Cr4.osfxsr | Cr4.osxmmexcpt));
+    v.set('cpl', 3);
+    v.set('segmentRights', 0xfb | Rights.long | Rights.granular, Segment.cs);
+    v.set('halted', 0);
+    v.set('pending', 0);
+    const code = new Uint8Array(pageBytes).fill(0xcc);
+    code.set(c.code, codeAddress & 0xfff);
+    this.#space.write(codePage, code);
+    this.#space.write(windowPage, c.before.memory);
+    const { before } = c;
+    before.gpr.forEach((value, n) => v.setRegister(n, value));
+    writeFlags(v, before.flags);
+    v.set('mxcsr', before.mxcsr);
+    const stack = new FloatStack(v);
+    v.set('floatControl', before.control);
+    stack.status = before.status;
+    v.set('floatEmpty', ~before.tags & 0xff);
+    before.st.forEach((value, n) => stack.setRaw((v.get('floatTop') + n) & 7, value));
+    before.xmm.forEach((value, n) => {
+      v.quads[(v.base + v.offset('xmm', n)) >>> 3] = value & 0xffff_ffff_ffff_ffffn;
+      v.quads[(v.base + v.offset('xmm', n) + 8) >>> 3] = value >> 64n;
+    });
+    v.refreshMode();
+  }
+
+  /** One instruction; REP until it is done. */
+  run(executor: 'evaluator' | 'interpreter'): Result {
+    const { v } = this.processor;
+    let fault: Fault | undefined;
+    try {
+      const start = v.ip;
+      for (let n = 0; n < 64; n++) {
+        if (executor === 'evaluator') this.#evaluator.step();
+        else {
+          v.set('fuel', 1);
+          this.#interpreter.run();
+        }
+        if (v.ip !== start) break;
+      }
+    } catch (problem) {
+      if (!(problem instanceof Fault)) throw problem;
+      fault = problem;
+    }
+    const result = this.#result(fault);
+    v.jump(v.ip);
+    return result;
+  }
+  #result(fault: Fault | undefined): Result {
+    const { v } = this.processor;
+    const stack = new FloatStack(v);
+    return {
+      gpr: Array.from({ length: 16 }, (_, n) => v.register(n)),
+      flags: readFlags(v),
+      mxcsr: v.get('mxcsr'),
+      control: stack.control,
+      status: stack.status,
+      tags: ~v.get('floatEmpty') & 0xff,
+      st: Array.from({ length: 8 }, (_, n) => stack.get(n)),
+      xmm: Array.from({ length: 16 }, (_, n) => (v.quads[(v.base + v.offset('xmm', n)) >>> 3] ?? 0n) | ((v.quads[(v.base + v.offset('xmm', n) + 8) >>> 3] ?? 0n) << 64n)),
+      memory: this.#space.read(windowPage, windowBytes),
+      ip: Number(v.ip),
+      fault: fault?.vector ?? -1,
+      error: fault?.error,
+    };
+  }
+}
