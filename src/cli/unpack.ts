@@ -2,11 +2,8 @@
 import { gunzipSync } from 'node:zlib';
 import { decompress as unzstd } from 'fzstd';
 import * as lz4 from 'lz4js';
-import xz from 'xz-decompress';
-import { present } from '../base/assert.ts';
+import { unxz } from './xz.ts';
 import { isElf } from '../firmware/elf.ts';
-
-const { XzReadableStream } = xz;
 
 const startsWith = (data: Uint8Array, ...magic: number[]): boolean => magic.every((byte, n) => data[n] === byte);
 
@@ -35,11 +32,6 @@ function unpackLz4Legacy(data: Uint8Array): Uint8Array {
     to += block.length;
   }
   return whole;
-}
-
-async function unxz(data: Uint8Array): Promise<Uint8Array> {
-  const source = new Response(data as Uint8Array<ArrayBuffer>).body;
-  return new Uint8Array(await new Response(new XzReadableStream(present(source, 'body'))).arrayBuffer());
 }
 
 /** Throws a sentence when the data are damaged or packed in an unknown way; an ELF file is returned as it is. */

@@ -68,10 +68,11 @@ export class Uart implements PortDevice {
   }
   /**
    * Input waits until the guest reads: drivers clear the FIFO when they start, and a person's first words would be lost.
-   * A guest reads when it has enabled the interrupt, or when it polls the line status without sending.
+   * A guest reads when it has enabled the interrupt (and its pin: probes set the former alone), or when it polls the line status without sending.
    */
   #refill(): void {
-    if ((this.state.ier & Ier.received) === 0 && this.#polls < pollsOfReader) return;
+    const listens = (this.state.ier & Ier.received) !== 0 && (this.state.mcr & Mcr.out2) !== 0;
+    if (!listens && this.#polls < pollsOfReader) return;
     const depth = this.state.fifo ? fifoDepth : 1;
     while (this.#backlog.length > 0 && this.state.input.length < depth) this.state.input.push(this.#backlog.shift() ?? 0);
     this.#update();
@@ -116,6 +117,7 @@ export class Uart implements PortDevice {
         break;
       case Reg.mcr:
         s.mcr = byte & 0x1f;
+        this.#refill();
         break;
       case Reg.scratch:
         s.scratch = byte;
