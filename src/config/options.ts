@@ -31,7 +31,7 @@ export interface OptionRecord {
   readonly repeatable?: boolean;
 }
 
-export const memoryLimits = { min: 16, max: 3584, default: 256 } as const;
+const memoryLimits = { min: 16, max: 3584, default: 256 } as const;
 
 export const optionRecords = {
   kernel: { flags: '--kernel <file>', help: 'Linux bzImage, PVH ELF or multiboot image (default: the guest of the testudo-guest package)' },
@@ -65,7 +65,7 @@ export interface RawOptions {
   readonly trace?: string;
 }
 
-export const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions'] as const;
+const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions'] as const;
 export type TraceKind = (typeof traceKinds)[number];
 
 /** Checks everything and reports all problems at once, each a sentence that names the option. */

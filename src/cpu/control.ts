@@ -59,7 +59,7 @@ export function writeCr0(p: Processor, value: bigint): void {
   v.refreshMode();
 }
 
-export function writeCr3(p: Processor, value: bigint): void {
+function writeCr3(p: Processor, value: bigint): void {
   const { v } = p;
   const pcid = (v.low('cr4') & Cr4.pcide) !== 0;
   const kept = pcid ? value & ~(1n << 63n) : value;

@@ -18,14 +18,14 @@ const featureBits: Readonly<Partial<Record<Feature | 'pcid' | 'umip' | 'smep' | 
   lahf: ['e1c', 0], lzcnt: ['e1c', 5], prefetchw: ['e1c', 8], pdpe1gb: ['e1d', 26], rdtscp: ['e1d', 27],
 };
 export type FeatureName = keyof typeof featureBits;
-export const featureNames = Object.keys(featureBits) as FeatureName[];
+const featureNames = Object.keys(featureBits) as FeatureName[];
 
 const level1: readonly FeatureName[] = ['mmx', 'fxsr', 'sse', 'sse2'];
 const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', 'erms', 'fsrm', 'rdtscp', 'pdpe1gb', 'prefetchw', 'lahf'];
 const level2: readonly FeatureName[] = [...level1, ...machine, 'sse3', 'ssse3', 'cx16', 'sse4_1', 'sse4_2', 'popcnt'];
 const everything = featureNames;
 
-export const cpuModels: Readonly<Record<string, readonly FeatureName[]>> = {
+const cpuModels: Readonly<Record<string, readonly FeatureName[]>> = {
   'x86-64': [...level1, ...machine],
   'x86-64-v2': level2,
   max: everything,

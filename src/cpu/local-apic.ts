@@ -2,7 +2,7 @@
 import type { Clock } from '../time/clock.ts';
 import type { Timer, TimerQueue } from '../time/timers.ts';
 
-export const DeliveryMode = { fixed: 0, lowestPriority: 1, smi: 2, nmi: 4, init: 5, startup: 6, external: 7 } as const;
+const DeliveryMode = { fixed: 0, lowestPriority: 1, smi: 2, nmi: 4, init: 5, startup: 6, external: 7 } as const;
 
 /** One interrupt message: from a device (MSI), the IOAPIC or another local APIC. */
 export interface InterruptMessage {

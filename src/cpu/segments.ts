@@ -13,7 +13,6 @@ export interface Descriptor {
   readonly address: bigint;
 }
 
-export const typeOf = (rights: number): number => rights & 0x1f;
 export const dplOf = (rights: number): number => (rights >> Rights.dplShift) & 3;
 export const isCode = (rights: number): boolean => (rights & (Rights.system | Rights.code)) === (Rights.system | Rights.code);
 export const isConforming = (rights: number): boolean => (rights & Rights.expandDownOrConforming) !== 0;

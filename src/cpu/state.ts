@@ -101,11 +101,11 @@ export const Cr4 = {
 export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800 } as const;
 
 /** Where in a vCPU's area the software TLBs lie: banks for user, supervisor and supervisor with AC (SMAP lifted). */
-export const tlbEntries = 1024;
-export const tlbEntryBytes = 16;
+const tlbEntries = 1024;
+const tlbEntryBytes = 16;
 export const tlbBankBytes = tlbEntries * tlbEntryBytes;
 export const readTlbOffset = 0x4000;
 export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
 export const codeTlbOffset = writeTlbOffset + 3 * tlbBankBytes;
-export const codeTlbEntries = 1024;
+const codeTlbEntries = 1024;
 export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;

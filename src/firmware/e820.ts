@@ -1,5 +1,5 @@
 /** The map of physical memory that the guest is told. */
-export const MemoryType = { ram: 1, reserved: 2, acpi: 3 } as const;
+const MemoryType = { ram: 1, reserved: 2, acpi: 3 } as const;
 
 export interface MemoryRegion {
   readonly base: number;
@@ -9,9 +9,9 @@ export interface MemoryRegion {
 
 const mebibyte = 0x10_0000;
 /** RAM below 4 GiB ends here at the latest: ECAM follows. */
-export const lowMemoryEnd = 0xb000_0000;
-export const highMemoryBase = 0x1_0000_0000;
-export const acpiBytes = 0x1_0000;
+const lowMemoryEnd = 0xb000_0000;
+const highMemoryBase = 0x1_0000_0000;
+const acpiBytes = 0x1_0000;
 export const rsdpAddress = 0xf_0000;
 
 export interface MemoryLayout {

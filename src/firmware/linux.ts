@@ -109,7 +109,7 @@ function placeSeed(space: GuestSpace, seed: Uint8Array): void {
 }
 
 /** The first 4 GiB, by 2 MiB pages. */
-export function identityMap(space: GuestSpace): void {
+function identityMap(space: GuestSpace): void {
   const base = Place.pageTables;
   space.write64(base, BigInt(base + 0x1003));
   for (let n = 0; n < 4; n++) {

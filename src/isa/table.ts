@@ -1,6 +1,6 @@
 /** Small makers for rows, shared by the families. */
 import type { Instruction, Notation } from './instruction.ts';
-import type { Meaning, Ops } from './ops.ts';
+import type { Meaning } from './ops.ts';
 
 export type RowOptions = Omit<Instruction, 'name' | 'opcode' | 'operands' | 'meaning'>;
 
@@ -10,5 +10,3 @@ export function row(name: string, opcode: number, operands: string, meaning: Mea
 
 /** Does nothing: NOP, hints, cache control. */
 export const nothing: Meaning = () => {};
-
-export const isSet = <V>(o: Ops<V>, value: V, mask: bigint | number): V => o.isZero(o.isZero(o.and(value, o.constant(mask))));

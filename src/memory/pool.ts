@@ -5,7 +5,6 @@
 import { Bug } from '../base/assert.ts';
 
 export const pageBytes = 4096;
-export const pageShift = 12;
 
 /** The host's memory is used up; the domain stops with this message. */
 export class OutOfMemory extends Error {}

@@ -3,7 +3,7 @@
  * Reads of nobody's addresses give all ones, writes are ignored, as on a PC.
  */
 import { Bug } from '../base/assert.ts';
-import { type FramePool, pageBytes, pageShift } from './pool.ts';
+import { type FramePool, pageBytes } from './pool.ts';
 
 /** A window of device registers. Widths in bytes, 1 to 8; values up to 32 bits wide are plain, 64-bit accesses come as two of 32. */
 export interface DeviceWindow {
@@ -155,6 +155,3 @@ export class GuestSpace {
     }
   }
 }
-
-export const pageOf = (address: number): number => Math.floor(address / pageBytes);
-export { pageBytes, pageShift };

@@ -16,7 +16,7 @@ export const extended: Format = { precision: 64, exponentBits: 15, explicit: tru
 
 export const Exception = { invalid: 1, denormal: 2, divide: 4, overflow: 8, underflow: 16, precision: 32 } as const;
 /** Rounding control as MXCSR and the x87 control word encode it. */
-export const Rounding = { nearest: 0, down: 1, up: 2, zero: 3 } as const;
+const Rounding = { nearest: 0, down: 1, up: 2, zero: 3 } as const;
 
 /** A number taken apart: value = significand * 2^exponent. NaNs keep their payload in `significand`. */
 export interface Parts {

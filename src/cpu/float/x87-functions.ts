@@ -3,7 +3,7 @@
 import { Status } from './registers.ts';
 import { Context, Exception, extended, infinity, invalid, multiply, nanResult, operand, type Parts, round, zero } from './soft.ts';
 import { arcTangent, exponentialMinusOne, fixed, logarithm, one, pi, places, sineCosine, unfix } from './transcendental.ts';
-import { indefinite, type Unit } from './x87.ts';
+import { indefinite, type Unit } from './unit.ts';
 
 const full = (u: Unit): Context => new Context({ rounding: u.c.mode.rounding, largerNan: true, masked: u.c.mode.masked });
 const leading = (p: Parts): number => p.exponent + p.significand.toString(2).length - 1;

@@ -1,7 +1,7 @@
 /** A PCI function: configuration space with BARs and capabilities, MSI-X, INTx. PCI Local Bus 3.0, chapter 6. */
 import type { Line } from '../device.ts';
 
-export const ConfigOffset = { vendor: 0, device: 2, command: 4, status: 6, revision: 8, class: 9, header: 14, bar0: 0x10, subsystem: 0x2c, capabilities: 0x34, interruptLine: 0x3c, interruptPin: 0x3d } as const;
+const ConfigOffset = { vendor: 0, device: 2, command: 4, status: 6, revision: 8, class: 9, header: 14, bar0: 0x10, subsystem: 0x2c, capabilities: 0x34, interruptLine: 0x3c, interruptPin: 0x3d } as const;
 export const Command = { io: 1, memory: 2, busMaster: 4, interruptDisable: 0x400 } as const;
 
 export interface FunctionIdentity {

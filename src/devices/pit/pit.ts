@@ -4,7 +4,7 @@ import type { Timer, TimerQueue } from '../../time/timers.ts';
 import type { Line } from '../device.ts';
 import { ByteDevice } from '../port-bus.ts';
 
-export const pitHz = 1_193_182;
+const pitHz = 1_193_182;
 const tickNs = 1e9 / pitHz;
 
 interface Counter {

@@ -2,7 +2,7 @@
 import type { Clock } from '../../time/clock.ts';
 import type { Line, PortDevice } from '../device.ts';
 
-export const pmTimerHz = 3_579_545;
+const pmTimerHz = 3_579_545;
 const Event = { global: 0x20, powerButton: 0x100 } as const;
 
 export interface PowerParts {

@@ -51,7 +51,7 @@ const populationCount: Meaning = (o, { size }, target, source) => {
   o.setFlagBits({ zero });
 };
 
-export function swapBytes<V>(o: Ops<V>, value: V, size: number): V {
+function swapBytes<V>(o: Ops<V>, value: V, size: number): V {
   const step = (v: V, mask: bigint, shift: number): V =>
     o.or(o.and(o.shr(v, o.constant(shift)), o.constant(mask)), o.shl(o.and(v, o.constant(mask)), o.constant(shift)));
   let v = step(value, 0x00ff_00ff_00ff_00ffn, 8);

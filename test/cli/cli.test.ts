@@ -1,0 +1,55 @@
+/** The command as its users run it: errors are sentences, exit codes say what happened. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const main = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+const directory = mkdtempSync(join(tmpdir(), 'testudo-cli-'));
+const file = (name: string, data: Uint8Array | string): string => {
+  const path = join(directory, name);
+  writeFileSync(path, data);
+  return path;
+};
+const testudo = (...args: string[]) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', input: '', timeout: 20_000 });
+  return { status, stdout, stderr };
+};
+
+const cases: readonly (readonly [what: string, args: string[], status: number, text: RegExp])[] = [
+  ['a missing kernel', ['run', '--kernel', '/nowhere/vmlinuz'], 1, /--kernel \/nowhere\/vmlinuz: no such file/],
+  ['a foreign kernel', ['run', '--kernel', file('text', 'this is no kernel\n'.repeat(100))], 1, /not a kernel/],
+  ['an empty kernel', ['run', '--kernel', file('empty', '')], 1, /not a kernel/],
+  ['too little memory', ['run', '--memory', '1'], 1, /--memory 1: a whole number of MiB from 16/],
+  ['memory too small for the kernel', ['run', '--memory', '16'], 1, /give the guest more with --memory/],
+  ['an unknown option', ['run', '--kernal', 'x'], 2, /unknown option '--kernal'/],
+  ['an unknown verb', ['rum'], 2, /unknown command/],
+  ['an unknown CPU', ['run', '--cpu', 'z80'], 1, /cpu 'z80': no such model; there are x86-64, x86-64-v2, max/],
+  ['an unknown CPU feature', ['run', '--cpu', 'max,+warp'], 1, /cpu feature 'warp': not known/],
+  ['a missing disk', ['run', '--disk', '/nowhere/disk'], 1, /--disk \/nowhere\/disk: no such file/],
+  ['a disk with a torn sector', ['run', '--disk', file('torn', new Uint8Array(1000))], 1, /488 bytes after the last sector/],
+  ['two mistakes at once', ['run', '--memory', 'much', '--seed', 'tree'], 1, /--memory much.*\n.*--seed tree/],
+  ['a broken configuration file', ['run', '--config', file('c.json', '{')], 1, /not JSON/],
+  ['an unknown key in it', ['run', '--config', file('d.json', '{"kernle": "x"}')], 1, /'kernle' is not known/],
+];
+for (const [what, args, status, text] of cases) {
+  test(`${what} is answered with a sentence and status ${status}`, () => {
+    const result = testudo(...args);
+    expect(result.stderr).toMatch(text);
+    expect(result.stderr).not.toMatch(/\n\s+at /);
+    expect(result.status).toBe(status);
+  });
+}
+
+test('a truncated kernel says where it ends', async () => {
+  const { readFileSync } = await import('node:fs');
+  const whole = readFileSync(new URL('../../guest/bzImage', import.meta.url));
+  const result = testudo('run', '--kernel', file('cut', whole.subarray(0, 1_000_000)));
+  expect(result.stderr).toMatch(/the file has 1000000: it is cut off/);
+  expect(result.status).toBe(1);
+});
+test('help names every option, and completion scripts are printed', () => {
+  expect(testudo('run', '--help').stdout).toMatch(/--deterministic[\s\S]*--no-reboot/);
+  expect(testudo('completion', 'bash').stdout).toMatch(/complete -F _testudo testudo/);
+});

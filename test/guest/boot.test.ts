@@ -1,0 +1,54 @@
+/** The default guest, deterministic: boots to its shell, works, powers off; twice the same. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { unpack } from '../../src/cli/unpack.ts';
+import { buildMachine } from '../../src/domain/build.ts';
+
+const file = (name: string) => ({ name, data: new Uint8Array(readFileSync(new URL(`../../guest/${name}`, import.meta.url))) });
+
+async function session(commands: string): Promise<{ output: string; retired: number; memory: string }> {
+  let output = '';
+  let time = 0;
+  const machine = await buildMachine(
+    { memoryMiB: 128, kernel: file('bzImage'), initrd: file('initramfs.cpio.zst'), commandLine: 'console=ttyS0 quiet', deterministic: true, seed: 1n },
+    {
+      hostMilliseconds: () => time++,
+      epochMs: 0,
+      serialOutput: (byte) => {
+        output += String.fromCharCode(byte);
+      },
+      decompress: unpack,
+    },
+  );
+  for (const c of commands) machine.uart.receive(c.charCodeAt(0));
+  for (;;) {
+    const end = machine.runSlice(() => time++, time + 1000);
+    if (end.kind === 'stopped') {
+      expect(end.reason.kind).toBe('power-off');
+      break;
+    }
+    if (machine.retired > 3e9) throw new Error(`no end after ${machine.retired} instructions: ${output.slice(-500)}`);
+  }
+  const { pool } = machine;
+  const memory = createHash('sha256').update(pool.bytes.subarray(pool.firstFrame * 4096, (pool.firstFrame + pool.used) * 4096)).digest('hex');
+  return { output, retired: machine.retired, memory };
+}
+
+const commands = `uname -m
+echo pipe works | tr a-z A-Z
+dd if=/dev/zero bs=1k count=64 2>/dev/null | md5sum
+awk 'BEGIN { printf "%.3f\\n", 1.5 * 3 + 0.001 }'
+poweroff
+`;
+
+test('it reaches a shell that works, and the same input gives the same run', { timeout: 120_000 }, async () => {
+  const first = await session(commands);
+  expect(first.output).toMatch(/this is Linux, running in JavaScript/);
+  expect(first.output).toMatch(/x86_64/);
+  expect(first.output).toMatch(/PIPE WORKS/);
+  expect(first.output).toMatch(/fcd6bcb56c1689fcef28b57c22475bad/);
+  expect(first.output).toMatch(/4\.501/);
+  const second = await session(commands);
+  expect(second).toEqual(first);
+});
