@@ -1,7 +1,7 @@
 /** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT]]. Without a seed, one from the clock. */
 import { lockstep } from '../test/conformance/lockstep.ts';
 
-const seed = Number(process.argv[2] ?? (Date.now() % 2 ** 31));
+const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31);
 const count = Number(process.argv[3] ?? 100_000);
 const step = 10_000;
 let failed = 0;

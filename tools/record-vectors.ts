@@ -7,8 +7,14 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { codeAddress, makeCase, type Case, rows } from '../test/conformance/cases.ts';
-import { encodeOutcome, outcomeFromHarness, writeHarnessInput, harnessInputBytes, harnessOutputBytes } from '../test/conformance/vectors.ts';
+import { type Case, codeAddress, makeCase, rows } from '../test/conformance/cases.ts';
+import {
+  encodeOutcome,
+  harnessInputBytes,
+  harnessOutputBytes,
+  outcomeFromHarness,
+  writeHarnessInput,
+} from '../test/conformance/vectors.ts';
 
 const count = Number(process.argv[2] ?? 60_000);
 const first = Number(process.argv[3] ?? 0);
@@ -27,7 +33,9 @@ cases.forEach((c, n) => writeHarnessInput(input.subarray(n * harnessInputBytes, 
 writeFileSync(join(directory, 'in'), input);
 execFileSync(harness, [join(directory, 'in'), join(directory, 'out')], { stdio: 'inherit' });
 const output = readFileSync(join(directory, 'out'));
-const outcomes = cases.map((c, n) => encodeOutcome(c, outcomeFromHarness(output.subarray(n * harnessOutputBytes, (n + 1) * harnessOutputBytes))));
+const outcomes = cases.map((c, n) =>
+  encodeOutcome(c, outcomeFromHarness(output.subarray(n * harnessOutputBytes, (n + 1) * harnessOutputBytes))),
+);
 const model = /model name\s*: (.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
 const vendor = /vendor_id\s*: (.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
 const head = Buffer.from(`${JSON.stringify({ vendor, model, rows: rows.length, count: cases.length })}\n`);

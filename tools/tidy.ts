@@ -6,11 +6,39 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 
 /** A folder imports only folders above it. */
-const layers = ['base', 'config', 'policy', 'time', 'isa', 'memory', 'cpu', 'engine', 'vmx', 'storage', 'network', 'devices', 'paravirt', 'exits', 'firmware', 'domain', 'host', 'control', 'cli', 'web'];
+const layers = [
+  'base',
+  'config',
+  'policy',
+  'time',
+  'isa',
+  'memory',
+  'cpu',
+  'engine',
+  'vmx',
+  'storage',
+  'network',
+  'devices',
+  'paravirt',
+  'exits',
+  'firmware',
+  'domain',
+  'host',
+  'control',
+  'cli',
+  'web',
+];
 const exceptionsMax = 6;
 const linesMax = 400;
 /** Tables and the interpreter's one class of verbs may be longer. */
-const longer: Readonly<Record<string, number>> = { 'src/isa/families/vectors.ts': 480, 'src/engine/interpreter/handler-ops.ts': 480, 'src/cpu/float/x87.ts': 560, 'src/cpu/float/soft.ts': 480, 'src/cpu/paging.ts': 440, 'src/cpu/interrupts.ts': 420 };
+const longer: Readonly<Record<string, number>> = {
+  'src/isa/families/vectors.ts': 480,
+  'src/engine/interpreter/handler-ops.ts': 480,
+  'src/cpu/float/x87.ts': 560,
+  'src/cpu/float/soft.ts': 480,
+  'src/cpu/paging.ts': 440,
+  'src/cpu/interrupts.ts': 420,
+};
 /** Where the world is touched. */
 const adapters = /^src\/(cli|web)\//;
 
@@ -75,11 +103,14 @@ for (const root of ['src', 'test', 'tools']) {
       if (/^\s*(\*|\/\*)/.test(line)) return;
       for (const rule of rules) {
         if (rule.applies && !rule.applies(file)) continue;
-        if (rule.pattern.test(code) && !allowed(lines, n, rule.name)) problems.push(`${file}:${n + 1}: ${rule.name}: ${line.trim().slice(0, 80)}`);
+        if (rule.pattern.test(code) && !allowed(lines, n, rule.name))
+          problems.push(`${file}:${n + 1}: ${rule.name}: ${line.trim().slice(0, 80)}`);
       }
     });
     checkImports(file, text);
-    if (file.startsWith('src/')) for (const match of text.matchAll(/^export (?:async )?(?:const|function\*?|class) (\w+)/gm)) exported.set(`${file}#${match[1]}`, match[1] ?? '');
+    if (file.startsWith('src/'))
+      for (const match of text.matchAll(/^export (?:async )?(?:const|function\*?|class) (\w+)/gm))
+        exported.set(`${file}#${match[1]}`, match[1] ?? '');
   }
 }
 
@@ -97,7 +128,8 @@ function checkImports(file: string, text: string): void {
     graph.set(folder, from);
   }
   if (layers.indexOf(file.split('/')[1] ?? '') < layers.indexOf('cli')) {
-    for (const match of text.matchAll(/from '([^.][^']*)'/g)) problems.push(`${file}: imports the package ${match[1]}: the core has no dependencies`);
+    for (const match of text.matchAll(/from '([^.][^']*)'/g))
+      problems.push(`${file}: imports the package ${match[1]}: the core has no dependencies`);
   }
 }
 
@@ -107,7 +139,8 @@ function checkCycles(): void {
   for (const [file, text] of texts) {
     if (!file.startsWith('src/')) continue;
     const list: string[] = [];
-    for (const match of text.matchAll(/^import (?!type)[^;]*?from '(\.[^']+)'/gms)) list.push(normalize(join(dirname(file), match[1] ?? '')));
+    for (const match of text.matchAll(/^import (?!type)[^;]*?from '(\.[^']+)'/gms))
+      list.push(normalize(join(dirname(file), match[1] ?? '')));
     edges.set(file, list);
   }
   const state = new Map<string, 'open' | 'done'>();

@@ -2,8 +2,8 @@
 import { gunzipSync } from 'node:zlib';
 import { decompress as unzstd } from 'fzstd';
 import * as lz4 from 'lz4js';
-import { unxz } from './xz.ts';
 import { isElf } from '../firmware/elf.ts';
+import { unxz } from './xz.ts';
 
 const startsWith = (data: Uint8Array, ...magic: number[]): boolean => magic.every((byte, n) => data[n] === byte);
 

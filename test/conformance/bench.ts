@@ -15,7 +15,7 @@ import { FramePool, pageBytes } from '../../src/memory/pool.ts';
 import { GuestSpace } from '../../src/memory/space.ts';
 import { InstructionClock } from '../../src/time/clock.ts';
 import { TimerQueue } from '../../src/time/timers.ts';
-import { type Case, codeAddress, type CpuState, windowAddress, windowBytes } from './cases.ts';
+import { type Case, type CpuState, codeAddress, windowAddress, windowBytes } from './cases.ts';
 
 const tables = 0x1000;
 const codePage = 0x8000;
@@ -43,7 +43,18 @@ export class Bench {
     const clock = new InstructionClock(() => 0);
     const apic = new LocalApic({ id: 0, clock, timers: new TimerQueue(), send: () => {}, endOfInterrupt: () => {}, wake: () => {} });
     const ports = { readPort: () => 0, writePort: () => {} };
-    const vcpu = new Vcpu({ id: 0, cpuCount: 1, base: 0x1_0000, pool, space: this.#space, ports, clock: { tsc: () => 0n }, model: parseCpu(cpu), apic, random: () => random.next64() });
+    const vcpu = new Vcpu({
+      id: 0,
+      cpuCount: 1,
+      base: 0x1_0000,
+      pool,
+      space: this.#space,
+      ports,
+      clock: { tsc: () => 0n },
+      model: parseCpu(cpu),
+      apic,
+      random: () => random.next64(),
+    });
     this.processor = new Processor(vcpu);
     this.#evaluator = new Evaluator(this.processor);
     this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
@@ -125,7 +136,10 @@ export class Bench {
       status: stack.status,
       tags: ~v.get('floatEmpty') & 0xff,
       st: Array.from({ length: 8 }, (_, n) => stack.get(n)),
-      xmm: Array.from({ length: 16 }, (_, n) => (v.quads[(v.base + v.offset('xmm', n)) >>> 3] ?? 0n) | ((v.quads[(v.base + v.offset('xmm', n) + 8) >>> 3] ?? 0n) << 64n)),
+      xmm: Array.from(
+        { length: 16 },
+        (_, n) => (v.quads[(v.base + v.offset('xmm', n)) >>> 3] ?? 0n) | ((v.quads[(v.base + v.offset('xmm', n) + 8) >>> 3] ?? 0n) << 64n),
+      ),
       memory: this.#space.read(windowPage, windowBytes),
       ip: Number(v.ip),
       fault: fault?.vector ?? -1,

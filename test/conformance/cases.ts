@@ -3,10 +3,10 @@
  * only what a real processor made of it. 64-bit user mode; memory operands point into a window of two pages.
  */
 import { SeededRandom } from '../../src/base/random.ts';
+import { parseCpu } from '../../src/cpu/cpuid.ts';
 import { type CodeSize, type Decoded, Decoder } from '../../src/isa/decode.ts';
 import { instructionTable } from '../../src/isa/families/index.ts';
 import type { Instruction } from '../../src/isa/instruction.ts';
-import { parseCpu } from '../../src/cpu/cpuid.ts';
 
 export const codeAddress = 0x1000_0100;
 export const windowAddress = 0x2000_0000;
@@ -38,7 +38,8 @@ export interface Case {
 }
 
 /** Rows that need privilege, touch the system or answer differently each time. */
-const excluded = /^(hlt|in|out|insb?|outsb?|int|int1|int3|iret|into|syscall|sysret|sysenter|sysexit|cli|sti|lgdt|lidt|sgdt|sidt|lldt|ltr|sldt|str|smsw|lmsw|invlpg|clts|invd|wbinvd|wrmsr|rdmsr|rdtsc|rdtscp|rdpmc|cpuid|rsm|xgetbv|xsetbv|clac|stac|monitor|mwait|swapgs|serialize|verr|verw|lar|lsl|rdfsbase|rdgsbase|wrfsbase|wrgsbase|rdrand|rdseed|rdpid|invpcid|xsave.*|xrstor.*|fxsave|fxrstor|jmp far|call far|retf|lss|lfs|lgs|clflush.*|clwb|fwait|push|pop|ud\d|enter|prefetchw|pushf|popf)$/;
+const excluded =
+  /^(hlt|in|out|insb?|outsb?|int|int1|int3|iret|into|syscall|sysret|sysenter|sysexit|cli|sti|lgdt|lidt|sgdt|sidt|lldt|ltr|sldt|str|smsw|lmsw|invlpg|clts|invd|wbinvd|wrmsr|rdmsr|rdtsc|rdtscp|rdpmc|cpuid|rsm|xgetbv|xsetbv|clac|stac|monitor|mwait|swapgs|serialize|verr|verw|lar|lsl|rdfsbase|rdgsbase|wrfsbase|wrgsbase|rdrand|rdseed|rdpid|invpcid|xsave.*|xrstor.*|fxsave|fxrstor|jmp far|call far|retf|lss|lfs|lgs|clflush.*|clwb|fwait|push|pop|ud\d|enter|prefetchw|pushf|popf)$/;
 const special = new Set(['push', 'pop']);
 export const testable = (row: Instruction): boolean => {
   if (row.long === 'never') return false;
@@ -50,13 +51,77 @@ export const testable = (row: Instruction): boolean => {
 export const rows: readonly Instruction[] = instructionTable.filter(testable);
 
 const decoder = new Decoder(parseCpu('max').instructions);
-const interestingIntegers = [0n, 1n, 2n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 0x1_0000_0000n, 0x7fff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffff_ffff_ffffn];
-const doubles = [0n, 0x8000_0000_0000_0000n, 0x3ff0_0000_0000_0000n, 0xbff8_0000_0000_0000n, 0x7ff0_0000_0000_0000n, 0xfff0_0000_0000_0000n, 0x7ff8_0000_0000_1234n, 0x7ff0_0000_0000_0001n, 0x000f_ffff_ffff_ffffn, 0x0010_0000_0000_0000n, 0x7fef_ffff_ffff_ffffn, 0x41df_ffff_ffc0_0000n, 0x43e0_0000_0000_0000n, 1n, 0x4008_0000_0000_0000n];
-const singles = [0n, 0x8000_0000n, 0x3f80_0000n, 0xbfc0_0000n, 0x7f80_0000n, 0xff80_0000n, 0x7fc0_1234n, 0x7f80_0001n, 0x007f_ffffn, 0x0080_0000n, 0x7f7f_ffffn, 0x4f00_0000n, 1n, 0x4040_0000n];
-const extendeds = [0n, 1n << 79n, 0x3fff_8000_0000_0000_0000n, 0xbfff_c000_0000_0000_0000n, 0x7fff_8000_0000_0000_0000n, 0xffff_8000_0000_0000_0000n, 0x7fff_c000_0000_0000_1234n, 0x7fff_a000_0000_0000_0000n, 1n, 0x0001_8000_0000_0000_0000n, 0x7ffe_ffff_ffff_ffff_ffffn, 0x403e_8000_0000_0000_0000n, 0x4000_c000_0000_0000_0000n, 0x3ffe_aaaa_aaaa_aaaa_aaabn];
+const interestingIntegers = [
+  0n,
+  1n,
+  2n,
+  0x7fn,
+  0x80n,
+  0xffn,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_ffffn,
+  0x1_0000_0000n,
+  0x7fff_ffff_ffff_ffffn,
+  0x8000_0000_0000_0000n,
+  0xffff_ffff_ffff_ffffn,
+];
+const doubles = [
+  0n,
+  0x8000_0000_0000_0000n,
+  0x3ff0_0000_0000_0000n,
+  0xbff8_0000_0000_0000n,
+  0x7ff0_0000_0000_0000n,
+  0xfff0_0000_0000_0000n,
+  0x7ff8_0000_0000_1234n,
+  0x7ff0_0000_0000_0001n,
+  0x000f_ffff_ffff_ffffn,
+  0x0010_0000_0000_0000n,
+  0x7fef_ffff_ffff_ffffn,
+  0x41df_ffff_ffc0_0000n,
+  0x43e0_0000_0000_0000n,
+  1n,
+  0x4008_0000_0000_0000n,
+];
+const singles = [
+  0n,
+  0x8000_0000n,
+  0x3f80_0000n,
+  0xbfc0_0000n,
+  0x7f80_0000n,
+  0xff80_0000n,
+  0x7fc0_1234n,
+  0x7f80_0001n,
+  0x007f_ffffn,
+  0x0080_0000n,
+  0x7f7f_ffffn,
+  0x4f00_0000n,
+  1n,
+  0x4040_0000n,
+];
+const extendeds = [
+  0n,
+  1n << 79n,
+  0x3fff_8000_0000_0000_0000n,
+  0xbfff_c000_0000_0000_0000n,
+  0x7fff_8000_0000_0000_0000n,
+  0xffff_8000_0000_0000_0000n,
+  0x7fff_c000_0000_0000_1234n,
+  0x7fff_a000_0000_0000_0000n,
+  1n,
+  0x0001_8000_0000_0000_0000n,
+  0x7ffe_ffff_ffff_ffff_ffffn,
+  0x403e_8000_0000_0000_0000n,
+  0x4000_c000_0000_0000_0000n,
+  0x3ffe_aaaa_aaaa_aaaa_aaabn,
+];
 
 const pick = <T>(r: SeededRandom, list: readonly T[]): T => list[r.below(list.length)] as T;
-const integer = (r: SeededRandom): bigint => (r.below(3) === 0 ? pick(r, interestingIntegers) : r.below(2) === 0 ? r.next64() : r.next64() >> BigInt(r.below(64)));
+const integer = (r: SeededRandom): bigint =>
+  r.below(3) === 0 ? pick(r, interestingIntegers) : r.below(2) === 0 ? r.next64() : r.next64() >> BigInt(r.below(64));
 /** Numbers of ordinary size, so that operations do not only meet extremes. */
 function double(r: SeededRandom): bigint {
   if (r.below(4) === 0) return pick(r, doubles);
@@ -73,10 +138,14 @@ function extended(r: SeededRandom): bigint {
 /** A vector as the instruction at hand is likely to read it. */
 function vector(r: SeededRandom): bigint {
   switch (r.below(4)) {
-    case 0: return double(r) | (double(r) << 64n);
-    case 1: return single(r) | (single(r) << 32n) | (single(r) << 64n) | (single(r) << 96n);
-    case 2: return integer(r) | (integer(r) << 64n);
-    default: return r.next64() | (r.next64() << 64n);
+    case 0:
+      return double(r) | (double(r) << 64n);
+    case 1:
+      return single(r) | (single(r) << 32n) | (single(r) << 64n) | (single(r) << 96n);
+    case 2:
+      return integer(r) | (integer(r) << 64n);
+    default:
+      return r.next64() | (r.next64() << 64n);
   }
 }
 
@@ -92,7 +161,11 @@ function makeState(r: SeededRandom): CpuState {
   return {
     gpr: Array.from({ length: 16 }, () => integer(r)),
     flags: 0x202 | (r.below(0x1000) & 0x8d5),
-    mxcsr: 0x1f80 | (r.below(4) << 13) | (r.below(8) === 0 ? r.below(0x10000) & 0x8040 : 0) | (r.below(3) === 0 ? r.below(64) : r.below(2) * 0x20),
+    mxcsr:
+      0x1f80 |
+      (r.below(4) << 13) |
+      (r.below(8) === 0 ? r.below(0x10000) & 0x8040 : 0) |
+      (r.below(3) === 0 ? r.below(64) : r.below(2) * 0x20),
     control: 0x37f | (r.below(4) << 10),
     status: top << 11,
     tags: r.below(3) === 0 ? r.below(256) : 0xff,
@@ -119,7 +192,7 @@ function encode(row: Instruction, r: SeededRandom): Uint8Array | undefined {
   const opcode = row.opcode & 0xff;
   if (row.vex) {
     const pp = [0, 0x66, 0xf3, 0xf2].indexOf(row.prefix ?? 0);
-    bytes.push(0xc4, (~(rex & 7) << 5) & 0xe0 | map, (rex & 8 ? 0x80 : 0) | (r.below(16) << 3) | pp, opcode);
+    bytes.push(0xc4, ((~(rex & 7) << 5) & 0xe0) | map, (rex & 8 ? 0x80 : 0) | (r.below(16) << 3) | pp, opcode);
   } else {
     if (rex !== 0 || r.below(4) === 0) bytes.push(0x40 | rex);
     if (map > 0) bytes.push(0x0f);
@@ -128,7 +201,10 @@ function encode(row: Instruction, r: SeededRandom): Uint8Array | undefined {
   }
   const hasModrm = row.digit !== undefined || row.mod !== undefined || row.operands.some((o) => /^[EGMRVWUPQNB]/.test(o));
   if (hasModrm) {
-    const register = row.mod === 'register' || (row.mod !== 'memory' && !row.operands.some((o) => o[0] === 'M') && r.below(2) === 0) || row.operands.some((o) => /^[RUN]/.test(o));
+    const register =
+      row.mod === 'register' ||
+      (row.mod !== 'memory' && !row.operands.some((o) => o[0] === 'M') && r.below(2) === 0) ||
+      row.operands.some((o) => /^[RUN]/.test(o));
     const reg = row.digit ?? r.below(8);
     if (register) bytes.push(0xc0 | (reg << 3) | (row.rm ?? r.below(8)));
     else {
@@ -167,7 +243,8 @@ export function makeCase(seed: number): Case | undefined {
 /** Points a memory operand, the stack and string registers into the window; false when the registers conflict. */
 function aimMemory(d: Decoded, s: CpuState, r: SeededRandom): boolean {
   const bytes = Math.max(16, ...d.operands.map((o) => o.size / 8));
-  const target = (): bigint => BigInt(windowAddress + liveStart + (r.below(8) === 0 ? 250 : 64 + r.below(24) * 16 + (r.below(3) === 0 ? r.below(16) : 0)));
+  const target = (): bigint =>
+    BigInt(windowAddress + liveStart + (r.below(8) === 0 ? 250 : 64 + r.below(24) * 16 + (r.below(3) === 0 ? r.below(16) : 0)));
   const usesStack = ['push', 'pop', 'call', 'ret', 'leave'].includes(d.row.name);
   if (usesStack) s.gpr[4] = BigInt(windowAddress + liveStart + 128 + r.below(16) * 8);
   if (d.row.name === 'leave') s.gpr[5] = BigInt(windowAddress + liveStart + 128 + r.below(16) * 8);
@@ -191,7 +268,9 @@ function aimMemory(d: Decoded, s: CpuState, r: SeededRandom): boolean {
     const value = (wanted - memory.displacement) / factor;
     if (value < 0n) return false;
     s.gpr[memory.index] = value & mask;
-  } else s.gpr[memory.base] = (wanted - memory.displacement - ((memory.index >= 0 ? (s.gpr[memory.index] ?? 0n) : 0n) << BigInt(memory.scale))) & mask;
+  } else
+    s.gpr[memory.base] =
+      (wanted - memory.displacement - ((memory.index >= 0 ? (s.gpr[memory.index] ?? 0n) : 0n) << BigInt(memory.scale))) & mask;
   const register = (n: number): bigint => (n >= 0 ? (s.gpr[n] ?? 0n) : 0n);
   let address = (register(memory.base) + (register(memory.index) << BigInt(memory.scale)) + memory.displacement) & mask;
   // a register bit index reaches up to half a gigabyte away: keep it near
@@ -201,7 +280,11 @@ function aimMemory(d: Decoded, s: CpuState, r: SeededRandom): boolean {
     s.gpr[n] = BigInt.asUintN(64, BigInt(r.below(1024) - 512));
     if (address < BigInt(windowAddress + 1024) || address > BigInt(windowAddress + windowBytes - 1024)) address = 0n;
   }
-  return d.row.name === 'lea' || d.row.name === 'nop' || (address >= BigInt(windowAddress + liveStart - 64) && address + BigInt(bytes) <= BigInt(windowAddress + liveStart + liveBytes + 64));
+  return (
+    d.row.name === 'lea' ||
+    d.row.name === 'nop' ||
+    (address >= BigInt(windowAddress + liveStart - 64) && address + BigInt(bytes) <= BigInt(windowAddress + liveStart + liveBytes + 64))
+  );
 }
 
 /** Jump targets stay in the code page, which is full of INT3. */

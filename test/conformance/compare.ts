@@ -40,10 +40,11 @@ export function differences(c: Case, o: RecordedOutcome, r: Result): string[] {
   c.before.st.forEach((before, n) => check(`st${n}`, o.st.get(n) ?? before, r.st[n] ?? 0n));
   const old = recordedWindow(c.before.memory);
   const window = recordedWindow(r.memory);
-  for (let n = 0; n < window.length; n++) if ((o.memory.get(n) ?? old[n]) !== window[n]) {
-    out.push(`memory at ${n}: ${hex(o.memory.get(n) ?? old[n] ?? 0)}, here ${hex(window[n] ?? 0)}`);
-    break;
-  }
+  for (let n = 0; n < window.length; n++)
+    if ((o.memory.get(n) ?? old[n]) !== window[n]) {
+      out.push(`memory at ${n}: ${hex(o.memory.get(n) ?? old[n] ?? 0)}, here ${hex(window[n] ?? 0)}`);
+      break;
+    }
   return out;
 }
 

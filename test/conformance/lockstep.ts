@@ -34,7 +34,8 @@ export function lockstep(first: number, count: number): LockstepReport {
     const expected = bench.run('evaluator');
     bench.load(c);
     const found = differs(expected, bench.run('interpreter'));
-    if (found && failures.length < 20) failures.push(`${c.row.name} [${Buffer.from(c.code).toString('hex')}]: ${found} (repeat: npm run fuzz -- ${seed} 1)`);
+    if (found && failures.length < 20)
+      failures.push(`${c.row.name} [${Buffer.from(c.code).toString('hex')}]: ${found} (repeat: npm run fuzz -- ${seed} 1)`);
   }
   return { cases, failures };
 }

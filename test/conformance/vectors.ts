@@ -48,12 +48,18 @@ export function outcomeFromHarness(data: Uint8Array): Outcome {
   const fx = 160;
   return {
     after: {
-      gpr: Array.from({ length: 16 }, (_, n) => quad(8 * n)), flags: Number(quad(128)) & 0xffff_ffff,
-      control: view.getUint16(fx, true), status: view.getUint16(fx + 2, true), tags: view.getUint8(fx + 4), mxcsr: view.getUint32(fx + 24, true),
+      gpr: Array.from({ length: 16 }, (_, n) => quad(8 * n)),
+      flags: Number(quad(128)) & 0xffff_ffff,
+      control: view.getUint16(fx, true),
+      status: view.getUint16(fx + 2, true),
+      tags: view.getUint8(fx + 4),
+      mxcsr: view.getUint32(fx + 24, true),
       st: Array.from({ length: 8 }, (_, n) => quad(fx + 32 + 16 * n) | (BigInt(view.getUint16(fx + 40 + 16 * n, true)) << 64n)),
       xmm: Array.from({ length: 16 }, (_, n) => quad(fx + 160 + 16 * n) | (quad(fx + 168 + 16 * n) << 64n)),
     },
-    ip: Number(quad(136)), signal: Number(quad(144)), window: data.slice(fx + 512, fx + 512 + liveBytes + 256),
+    ip: Number(quad(136)),
+    signal: Number(quad(144)),
+    window: data.slice(fx + 512, fx + 512 + liveBytes + 256),
   };
 }
 
@@ -142,7 +148,16 @@ export function* decodeOutcomes(data: Uint8Array): Generator<RecordedOutcome> {
     return map;
   };
   while (at < data.length) {
-    const [seed, signal, ip, flags, mxcsr, control, status, tags] = [number(4), number(1), number(2), number(2), number(2), number(2), number(2), number(1)];
+    const [seed, signal, ip, flags, mxcsr, control, status, tags] = [
+      number(4),
+      number(1),
+      number(2),
+      number(2),
+      number(2),
+      number(2),
+      number(2),
+      number(1),
+    ];
     const [gpr, xmm, st] = [list(8), list(16), list(10)];
     const memory = new Map<number, number>();
     const differences = number(2);

@@ -11,7 +11,14 @@ async function session(commands: string): Promise<{ output: string; retired: num
   let output = '';
   let time = 0;
   const machine = await buildMachine(
-    { memoryMiB: 128, kernel: file('bzImage'), initrd: file('initramfs.cpio.zst'), commandLine: 'console=ttyS0 quiet', deterministic: true, seed: 1n },
+    {
+      memoryMiB: 128,
+      kernel: file('bzImage'),
+      initrd: file('initramfs.cpio.zst'),
+      commandLine: 'console=ttyS0 quiet',
+      deterministic: true,
+      seed: 1n,
+    },
     {
       hostMilliseconds: () => time++,
       epochMs: 0,
@@ -31,7 +38,9 @@ async function session(commands: string): Promise<{ output: string; retired: num
     if (machine.retired > 3e9) throw new Error(`no end after ${machine.retired} instructions: ${output.slice(-500)}`);
   }
   const { pool } = machine;
-  const memory = createHash('sha256').update(pool.bytes.subarray(pool.firstFrame * 4096, (pool.firstFrame + pool.used) * 4096)).digest('hex');
+  const memory = createHash('sha256')
+    .update(pool.bytes.subarray(pool.firstFrame * 4096, (pool.firstFrame + pool.used) * 4096))
+    .digest('hex');
   return { output, retired: machine.retired, memory };
 }
 

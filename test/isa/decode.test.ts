@@ -1,5 +1,5 @@
 /** The decoder against iced-x86 on random bytes: length, and what the operands are. */
-import { Code, Decoder as IcedDecoder, DecoderOptions, Mnemonic, OpKind } from 'iced-x86';
+import { Code, DecoderOptions, Decoder as IcedDecoder, Mnemonic, OpKind } from 'iced-x86';
 import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
 import { parseCpu } from '../../src/cpu/cpuid.ts';
@@ -22,7 +22,8 @@ function compare(bytes: Uint8Array, code: CodeSize): string | undefined {
     if (outside(bytes, theirs.mnemonic)) return theirs.code === Code.INVALID ? `we decode ${mine.row.name}, iced nothing` : undefined;
     if (mine.length !== theirs.length) return `${mine.row.name}: length ${mine.length}, iced ${theirs.length}`;
     const memory = Array.from({ length: theirs.opCount }, (_, n) => theirs.opKind(n)).includes(OpKind.Memory);
-    if (mine.memory && memory && theirs.memoryBase === 0 && mine.memory.base >= 0 && mine.memory.base !== 16) return `${mine.row.name}: a base register, iced none`;
+    if (mine.memory && memory && theirs.memoryBase === 0 && mine.memory.base >= 0 && mine.memory.base !== 16)
+      return `${mine.row.name}: a base register, iced none`;
     return undefined;
   } finally {
     theirs.free();
@@ -42,7 +43,8 @@ for (const code of [64, 32, 16] as const) {
       if (random.below(2) === 0) bytes[0] = [0x0f, 0x66, 0xf2, 0xf3, 0x48, 0x41, 0x67, 0x64][random.below(8)] ?? 0;
       if (random.below(3) === 0) bytes[1] = 0x0f;
       const problem = compare(bytes, code);
-      if (problem && !accepted.some((a) => a.test(problem.replace(/^we decode /, '')))) wrong.push(`${Buffer.from(bytes).toString('hex')} ${problem}`);
+      if (problem && !accepted.some((a) => a.test(problem.replace(/^we decode /, ''))))
+        wrong.push(`${Buffer.from(bytes).toString('hex')} ${problem}`);
     }
     expect([...new Set(wrong.map((w) => w.slice(31)))].slice(0, 20).map((kind) => wrong.find((w) => w.endsWith(kind)))).toEqual([]);
   });

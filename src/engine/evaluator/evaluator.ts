@@ -123,7 +123,17 @@ class EvaluatorOps implements Ops<bigint> {
     const f = readFlags(this.p.v);
     const has = (mask: number): boolean => (f & mask) !== 0;
     const less = has(Flag.sign) !== has(Flag.overflow);
-    const base = [has(Flag.overflow), has(Flag.carry), has(Flag.zero), has(Flag.carry) || has(Flag.zero), has(Flag.sign), has(Flag.parity), less, less || has(Flag.zero)][code >> 1] ?? false;
+    const base =
+      [
+        has(Flag.overflow),
+        has(Flag.carry),
+        has(Flag.zero),
+        has(Flag.carry) || has(Flag.zero),
+        has(Flag.sign),
+        has(Flag.parity),
+        less,
+        less || has(Flag.zero),
+      ][code >> 1] ?? false;
     return bool(base !== ((code & 1) === 1));
   }
   /** By the definitions of the manual: carry and overflow from the exact sum or difference. */
@@ -236,15 +246,28 @@ class EvaluatorOperand implements Operand<bigint> {
     const { kind, number } = this.#operand;
     const size = this.size as Size;
     switch (kind) {
-      case 'register': return o.register(number, size);
-      case 'high': return o.register(number, 16) >> 8n;
-      case 'memory': return this.size === 128 ? o.load128(this.#linear(write)) : write ? o.loadForWrite(this.#linear(true), size) : o.load(this.#linear(false), size);
-      case 'immediate': return u(this.#d.immediates[number] ?? 0n);
-      case 'segment': return o.helper('segmentSelector', BigInt(number));
-      case 'control': return o.helper('readControl', BigInt(number));
-      case 'debug': return o.helper('readDebug', BigInt(number));
-      case 'xmm': return u(o.xmm(number), this.size);
-      case 'mmx': return u(o.mmx(number), this.size);
+      case 'register':
+        return o.register(number, size);
+      case 'high':
+        return o.register(number, 16) >> 8n;
+      case 'memory':
+        return this.size === 128
+          ? o.load128(this.#linear(write))
+          : write
+            ? o.loadForWrite(this.#linear(true), size)
+            : o.load(this.#linear(false), size);
+      case 'immediate':
+        return u(this.#d.immediates[number] ?? 0n);
+      case 'segment':
+        return o.helper('segmentSelector', BigInt(number));
+      case 'control':
+        return o.helper('readControl', BigInt(number));
+      case 'debug':
+        return o.helper('readDebug', BigInt(number));
+      case 'xmm':
+        return u(o.xmm(number), this.size);
+      case 'mmx':
+        return u(o.mmx(number), this.size);
     }
   }
   write(value: bigint): void {
@@ -252,15 +275,24 @@ class EvaluatorOperand implements Operand<bigint> {
     const { kind, number } = this.#operand;
     const size = this.size as Size;
     switch (kind) {
-      case 'register': return o.setRegister(number, size, value);
-      case 'high': return o.setRegister(number, 16, (o.register(number, 16) & 0xffn) | (u(value, 8) << 8n));
-      case 'memory': return this.size === 128 ? o.store128(this.#linear(true), value) : o.store(this.#linear(true), size, value);
-      case 'segment': return void o.helper('loadSegment', BigInt(number), value);
-      case 'control': return void o.helper('writeControl', BigInt(number), value);
-      case 'debug': return void o.helper('writeDebug', BigInt(number), value);
-      case 'xmm': return o.setXmm(number, this.size === 128 ? value : (o.xmm(number) & ~((1n << BigInt(this.size)) - 1n)) | u(value, this.size));
-      case 'mmx': return o.setMmx(number, value);
-      case 'immediate': assert(false, 'write to an immediate');
+      case 'register':
+        return o.setRegister(number, size, value);
+      case 'high':
+        return o.setRegister(number, 16, (o.register(number, 16) & 0xffn) | (u(value, 8) << 8n));
+      case 'memory':
+        return this.size === 128 ? o.store128(this.#linear(true), value) : o.store(this.#linear(true), size, value);
+      case 'segment':
+        return void o.helper('loadSegment', BigInt(number), value);
+      case 'control':
+        return void o.helper('writeControl', BigInt(number), value);
+      case 'debug':
+        return void o.helper('writeDebug', BigInt(number), value);
+      case 'xmm':
+        return o.setXmm(number, this.size === 128 ? value : (o.xmm(number) & ~((1n << BigInt(this.size)) - 1n)) | u(value, this.size));
+      case 'mmx':
+        return o.setMmx(number, value);
+      case 'immediate':
+        assert(false, 'write to an immediate');
     }
   }
   offset(): bigint {
