@@ -5,6 +5,9 @@ import * as lz4 from 'lz4js';
 import { isElf } from '../firmware/elf.ts';
 import { unxz } from './xz.ts';
 
+/** A size that a damaged file claims is not believed beyond this. */
+const unpackedBytesMax = 2 ** 29;
+
 const startsWith = (data: Uint8Array, ...magic: number[]): boolean => magic.every((byte, n) => data[n] === byte);
 
 /** Legacy frames, as `lz4 -l` and the kernel's build write them: a magic number, then blocks with their packed sizes. */
@@ -35,10 +38,11 @@ function unpackLz4Legacy(data: Uint8Array): Uint8Array {
 }
 
 /** Throws a sentence when the data are damaged or packed in an unknown way; an ELF file is returned as it is. */
-export async function unpack(data: Uint8Array, name: string): Promise<Uint8Array> {
+export async function unpack(data: Uint8Array, name: string, bytes?: number): Promise<Uint8Array> {
   try {
     if (startsWith(data, 0x1f, 0x8b)) return gunzipSync(data);
-    if (startsWith(data, 0x28, 0xb5, 0x2f, 0xfd)) return unzstd(data);
+    if (startsWith(data, 0x28, 0xb5, 0x2f, 0xfd))
+      return bytes !== undefined && bytes <= unpackedBytesMax ? unzstd(data, new Uint8Array(bytes)) : unzstd(data);
     if (startsWith(data, 0x02, 0x21, 0x4c, 0x18)) return unpackLz4Legacy(data);
     if (startsWith(data, 0xfd, 0x37, 0x7a, 0x58, 0x5a)) return await unxz(data);
     if (startsWith(data, 0x04, 0x22, 0x4d, 0x18)) return lz4.decompress(data);

@@ -26,6 +26,7 @@ import { type VirtioDevice, VirtioTransport } from '../devices/virtio/transport.
 import { Interpreter } from '../engine/interpreter/interpreter.ts';
 import { acpiTables } from '../firmware/acpi.ts';
 import { layoutMemory, rsdpAddress } from '../firmware/e820.ts';
+import type { Unpack } from '../firmware/linux.ts';
 import { FramePool, pageBytes } from '../memory/pool.ts';
 import { GuestSpace } from '../memory/space.ts';
 import type { BlockDevice } from '../storage/block-device.ts';
@@ -64,7 +65,7 @@ export interface MachineWorld {
   readonly serialOutput: (byte: number) => void;
   /** The virtio console's output; dropped when absent. */
   readonly consoleOutput?: (byte: number) => void;
-  readonly decompress: (data: Uint8Array, name: string) => Promise<Uint8Array>;
+  readonly decompress: Unpack;
   readonly trace?: { readonly kinds: ReadonlySet<TraceKind>; readonly line: (text: string) => void };
 }
 

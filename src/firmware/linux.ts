@@ -4,6 +4,9 @@ import type { GuestSpace } from '../memory/space.ts';
 import type { MemoryLayout } from './e820.ts';
 import { isElf, readElf } from './elf.ts';
 
+/** Unpacks a kernel; `bytes` is the unpacked size where the packer says it. Throws a sentence when the data are damaged. */
+export type Unpack = (data: Uint8Array, name: string, bytes?: number) => Promise<Uint8Array>;
+
 export interface LinuxParts {
   readonly space: GuestSpace;
   readonly layout: MemoryLayout;
@@ -14,7 +17,7 @@ export interface LinuxParts {
   readonly rsdp: number;
   /** Entropy for the guest's random number generator. */
   readonly seed: Uint8Array;
-  readonly decompress: (data: Uint8Array, name: string) => Promise<Uint8Array>;
+  readonly decompress: Unpack;
 }
 
 export interface Entry {
@@ -48,7 +51,8 @@ export async function loadLinux(parts: LinuxParts): Promise<Entry> {
   // the build appends the unpacked size to every format but gzip, which has it inside
   const packed = kernel.subarray(start + payload, start + payload + payloadBytes);
   const gzip = packed[0] === 0x1f && packed[1] === 0x8b;
-  const unpacked = await parts.decompress(gzip ? packed : packed.subarray(0, -4), kernelName);
+  const sizeAt = start + payload + payloadBytes - 4;
+  const unpacked = await (gzip ? parts.decompress(packed, kernelName) : parts.decompress(packed.subarray(0, -4), kernelName, view.getUint32(sizeAt, true)));
   if (!isElf(unpacked)) throw new Error(`${kernelName}: what is packed in it is no ELF file`);
   const image = readElf(unpacked, kernelName);
   const initSize = view.getUint32(0x260, true);
