@@ -155,7 +155,12 @@ class Session {
     }
     if (this.#options.serial === 'none') return undefined;
     if (process.stdout.write(data)) return undefined;
-    return new Promise((resolve) => process.stdout.once('drain', resolve));
+    return new Promise((resolve) => {
+      const done = (): void => resolve();
+      process.stdout.once('drain', done);
+      process.stdout.once('error', done); // the reader has gone: the run ends, see the listener in run()
+      process.stdout.once('close', done);
+    });
   }
   #end(): void {
     this.#quit = true;
