@@ -5,6 +5,7 @@
  *
  * Order rule: every access that can fault comes before the first architectural write, so that faults are precise.
  */
+import type { FloatOp } from './float-ops.ts';
 import type { HelperName } from './helper-names.ts';
 import type { StateName } from './state-names.ts';
 import type { VectorOp1, VectorOp2 } from './vector-names.ts';
@@ -130,6 +131,8 @@ export interface Ops<V> {
   exitHere(): void;
   fault(vector: number, error?: number): void;
 
+  /** Scalar floating point by MXCSR: exact bits and exceptions; may fault with #XM. */
+  float(op: FloatOp, size: 32 | 64, a: V, b: V, extra?: V): V;
   /** Rare and privileged work in TypeScript; may fault. */
   helper(name: HelperName, ...args: V[]): V;
 

@@ -103,6 +103,12 @@ export class Bench {
     v.refreshMode();
   }
 
+  /** So many instructions on the interpreter, faults not expected. */
+  runFor(instructions: number): void {
+    const { v } = this.processor;
+    v.set('fuel', instructions);
+    while (v.get('fuel') > 0) this.#interpreter.run();
+  }
   /** One instruction; REP until it is done. */
   run(executor: 'evaluator' | 'interpreter'): Result {
     const { v } = this.processor;

@@ -11,6 +11,7 @@ import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
 import { Flag, Segment } from '../../cpu/state.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
+import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Operand, Ops, Size } from '../../isa/ops.ts';
@@ -200,6 +201,9 @@ class EvaluatorOps implements Ops<bigint> {
   }
   fault(vector: number, error = 0): void {
     throw new Fault(vector, vector === Vector.protection || vector === Vector.stack ? error : undefined);
+  }
+  float(op: FloatOp, size: 32 | 64, a: bigint, b: bigint, extra = 0n): bigint {
+    return this.helper('float', BigInt(floatCode(op, size)), a, b, extra);
   }
   helper(name: HelperName, ...args: bigint[]): bigint {
     const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n] = args.map((n) => u(n));

@@ -6,6 +6,7 @@ import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
 import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
 import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
+import { addFloatFunctions } from './core-float.ts';
 import { Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
@@ -41,6 +42,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   module.importTable();
   const slow: Record<string, number> = {};
   for (const name of coreImports) slow[name] = module.importFunction(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
+  const floatSlow = module.importFunction('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
   const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
 
@@ -114,5 +116,6 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
       ...get(0), Op.call, ...unsignedLeb(lookup),
     ],
   });
+  addFloatFunctions(module, floatSlow);
   return module.bytes();
 }

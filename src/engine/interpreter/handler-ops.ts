@@ -5,6 +5,7 @@
 
 import { assert } from '../../base/assert.ts';
 import { offsetOf, type StateField, stateLayout } from '../../cpu/state.ts';
+import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
@@ -12,6 +13,7 @@ import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 import { Graph, memoryCode, type Node, simdCode, simdMemoryCode } from '../wasm/graph.ts';
 import { type Signature, unsignedLeb } from '../wasm/module.ts';
 import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from '../wasm/opcodes.ts';
+import { type FastFloat, hasFastPath } from './core-float.ts';
 import { Record, recordBytes } from './record.ts';
 
 /** Functions of the core module and of TypeScript that handlers call. */
@@ -23,11 +25,13 @@ export type Callee =
   | 'raise'
   | 'bulkMove'
   | 'bulkStore'
+  | `float:${FastFloat}:${32 | 64}`
   | `helper:${HelperName}/${number}`;
 
 export function calleeSignature(callee: Callee): Signature {
   if (callee.startsWith('helper:'))
     return { parameters: Array.from({ length: Number(callee.split('/')[1]) }, () => 'i64' as const), results: ['i64'] };
+  if (callee.startsWith('float:')) return { parameters: ['i32', 'i64', 'i64'], results: ['i64'] };
   if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
   if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
   if (callee === 'bulkMove' || callee === 'bulkStore') return { parameters: ['i32', 'i32', 'i32', 'i32'], results: [] };
@@ -437,6 +441,10 @@ export class HandlerOps implements Ops<Node> {
   }
   fallThrough(): void {
     this.leave(this.#add32(this.record, this.i32(recordBytes)));
+  }
+  float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
+    if (hasFastPath(op)) return this.#call(`float:${op}:${size}`, [this.state, this.#wide(a), this.#wide(b)]);
+    return this.helper('float', this.constant(floatCode(op, size)), a, b, extra ?? this.constant(0));
   }
   helper(name: HelperName, ...args: Node[]): Node {
     assert(helperNames.includes(name), `helper ${name}`);

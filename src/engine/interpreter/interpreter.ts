@@ -58,17 +58,17 @@ export class Interpreter implements CodeWatch {
     this.#arena = arena;
     this.#next = arena.start;
     this.#decoder = new Decoder(p.v.model.instructions);
+    this.#addHelpers();
     const core = this.#instantiateCore();
     this.#run = core.run as (state: number, record: number) => void;
     for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
     this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);
-    this.#addHelpers();
   }
 
   #instantiateCore(): WebAssembly.Exports {
     const { paging, v } = this.#p;
-    const env: Record<string, unknown> = { memory: v.pool.memory, table: this.#table };
+    const env: Record<string, unknown> = { memory: v.pool.memory, table: this.#table, 'helper:float/4': this.#imports['helper:float/4'] };
     const slow: Record<(typeof coreImports)[number], (s: number, low: number, high: number, size: number) => number> = {
       loadSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'read'),
       loadForWriteSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'write'),

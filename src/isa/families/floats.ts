@@ -1,12 +1,12 @@
 /** SSE and SSE2 floating point with SSE3 and SSE4.1's additions. The arithmetic is the `float` helper's, lane by lane. SDM 1, chapters 10 to 12. */
-import { type FloatOp, floatCode } from '../float-ops.ts';
+import type { FloatOp } from '../float-ops.ts';
 import type { Feature, Instruction } from '../instruction.ts';
 import type { Meaning, Ops } from '../ops.ts';
 import { row } from '../table.ts';
 import { aligned } from './vectors.ts';
 
 type Lane = 32 | 64;
-const one = <V>(o: Ops<V>, op: FloatOp, size: Lane, a: V, b: V, extra?: V): V => o.helper('float', o.constant(floatCode(op, size)), a, b, extra ?? o.constant(0));
+const one = <V>(o: Ops<V>, op: FloatOp, size: Lane, a: V, b: V, extra?: V): V => o.float(op, size, a, b, extra);
 
 const scalar = (op: FloatOp): Meaning => (o, _form, target, source) => {
   const b = source.read();
