@@ -31,7 +31,7 @@ export interface OptionRecord {
   readonly repeatable?: boolean;
 }
 
-const memoryLimits = { min: 16, max: 3584, default: 256 } as const;
+const memoryLimits = { min: 16, max: 4096, default: 256 } as const;
 
 export const optionRecords = {
   kernel: { flags: '--kernel <file>', help: 'Linux bzImage, PVH ELF or multiboot image (default: the guest of the testudo-guest package)' },

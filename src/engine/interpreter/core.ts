@@ -7,6 +7,7 @@ import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
 import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { addFloatFunctions } from './core-float.ts';
+import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
@@ -40,14 +41,16 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   module.importMemory();
   module.importTable();
-  const slow: Record<string, number> = {};
+  const slow: Partial<globalThis.Record<string, number>> = {};
   for (const name of coreImports) slow[name] = module.importFunction(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const floatSlow = module.importFunction('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
+  const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, module.importFunction(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
   const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
 
+  const indices: Partial<globalThis.Record<string, number>> = {};
   const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: number[]): void => {
-    module.add({
+    indices[name] = module.add({
       name, signature: { parameters: ['i32', 'i64'], results: [type] }, locals: ['i32'],
       code: [
         ...probe(table, 2, bytes), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
@@ -58,7 +61,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   for (const size of [8, 16, 32, 64] as const) {
     loadFunction(`load${size}`, 'tlbRead', 'loadSlow', size / 8, 'i64', memoryCode(loads[size], 0));
     loadFunction(`loadForWrite${size}`, 'tlbWrite', 'loadForWriteSlow', size / 8, 'i64', memoryCode(loads[size], 0));
-    module.add({
+    indices[`store${size}`] = module.add({
       name: `store${size}`, signature: { parameters: ['i32', 'i64', 'i64'], results: [] }, locals: ['i32'],
       code: [
         ...probe('tlbWrite', 3, size / 8), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
@@ -117,5 +120,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
     ],
   });
   addFloatFunctions(module, floatSlow);
+  const { load16 = 0, load32: loadDouble = 0, store16 = 0, store32: storeDouble = 0 } = indices;
+  addLegacyFunctions(module, { load16, load32: loadDouble, store16, store32: storeDouble }, (name) => legacyHelpers[name] ?? 0);
   return module.bytes();
 }

@@ -14,7 +14,10 @@ import { Graph, memoryCode, type Node, simdCode, simdMemoryCode } from '../wasm/
 import { type Signature, unsignedLeb } from '../wasm/module.ts';
 import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from '../wasm/opcodes.ts';
 import { type FastFloat, hasFastPath } from './core-float.ts';
+import { type LegacyName, legacyNames, legacyParameters } from './core-legacy.ts';
 import { Record, recordBytes } from './record.ts';
+
+const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as readonly HelperName[]).includes(name);
 
 /** Functions of the core module and of TypeScript that handlers call. */
 export type Callee =
@@ -26,11 +29,17 @@ export type Callee =
   | 'bulkMove'
   | 'bulkStore'
   | `float:${FastFloat}:${32 | 64}`
+  | `legacy:${LegacyName}`
   | `helper:${HelperName}/${number}`;
 
 export function calleeSignature(callee: Callee): Signature {
   if (callee.startsWith('helper:'))
     return { parameters: Array.from({ length: Number(callee.split('/')[1]) }, () => 'i64' as const), results: ['i64'] };
+  if (callee.startsWith('legacy:'))
+    return {
+      parameters: ['i32', ...Array.from({ length: legacyParameters[callee.slice(7) as LegacyName] }, () => 'i64' as const)],
+      results: ['i64'],
+    };
   if (callee.startsWith('float:')) return { parameters: ['i32', 'i64', 'i64'], results: ['i64'] };
   if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
   if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
@@ -448,6 +457,7 @@ export class HandlerOps implements Ops<Node> {
   }
   helper(name: HelperName, ...args: Node[]): Node {
     assert(helperNames.includes(name), `helper ${name}`);
+    if (isLegacyName(name)) return this.#call(`legacy:${name}`, [this.state, ...args.map((a) => this.#wide(a))]);
     return this.#call(
       `helper:${name}/${args.length}`,
       args.map((a) => this.#wide(a)),

@@ -67,8 +67,8 @@ export class Interpreter implements CodeWatch {
   }
 
   #instantiateCore(): WebAssembly.Exports {
-    const { paging, v } = this.#p;
-    const env: Record<string, unknown> = { memory: v.pool.memory, table: this.#table, 'helper:float/4': this.#imports['helper:float/4'] };
+    const { paging } = this.#p;
+    const env: Record<string, unknown> = { ...this.#imports, table: this.#table };
     const slow: Record<(typeof coreImports)[number], (s: number, low: number, high: number, size: number) => number> = {
       loadSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'read'),
       loadForWriteSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'write'),
