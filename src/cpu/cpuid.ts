@@ -85,7 +85,7 @@ export function cpuid(model: CpuModel, leaf: number, subleaf: number, context: C
   switch (leaf) {
     case 0: return [maxBasicLeaf, 0x756e_6547, 0x6c65_746e, 0x4965_6e69];
     case 1: {
-      const always = 0x0000_0001 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x200 | 0x800 | 0x2000 | 0x8000 | 0x1_0000 | 0x2_0000 | 0x8_0000; // FPU PSE TSC MSR PAE CX8 APIC SEP PGE CMOV PAT PSE36 CLFSH
+      const always = 0x0000_0001 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x200 | 0x800 | 0x1000 | 0x2000 | 0x8000 | 0x1_0000 | 0x2_0000 | 0x8_0000; // FPU PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE36 CLFSH
       const ecx = gather(features, '1c') | (context.osxsave ? 1 << 27 : 0);
       return [model.signature, (apicId << 24) | (cpuCount << 16) | 0x800, ecx, always | 0x4 | gather(features, '1d') | (cpuCount > 1 ? 1 << 28 : 0)];
     }

@@ -31,6 +31,8 @@ export function enterKernel(v: Vcpu, entry: EntryState): void {
     set('efer', Efer.lme | Efer.lma);
     set('cr0', (Cr0.pg >>> 0) + Cr0.pe + Cr0.et);
   } else set('cr0', Cr0.pe | Cr0.et);
+  set('mtrrDefault', 0xc06); // write-back everywhere, as firmware leaves it
+  for (let n = 0; n < 11; n++) v.set64('mtrrFixed', n === 2 ? 0n : 0x0606_0606_0606_0606n, n);
   for (let n = 0; n < 16; n++) v.setRegister(n, 0n);
   for (const [name, value] of Object.entries(entry.registers)) v.setRegister(registerNumbers[name as keyof typeof registerNumbers], BigInt(value));
   v.jump(BigInt(entry.ip));

@@ -15,18 +15,39 @@ const constants: Readonly<Record<number, bigint>> = { 23: 0n, 52: 0n, 139: 1n <<
 
 const isCanonical = (value: bigint): boolean => canonical(Number(BigInt.asIntN(32, value >> 32n)));
 
+/** Memory types have no effect here, but kernels read and move them: state field and index of an MTRR. SDM 3A, 12.11. */
+const fixedMtrrs = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
+function mtrr(number: number): readonly [StateField, number] | undefined {
+  if (number >= 0x200 && number < 0x210) return ['mtrrVariable', number - 0x200];
+  if (number === 0x2ff) return ['mtrrDefault', 0];
+  const fixed = fixedMtrrs.indexOf(number);
+  return fixed < 0 ? undefined : ['mtrrFixed', fixed];
+}
+const legalType = (type: bigint): boolean => [0n, 1n, 4n, 5n, 6n].includes(type);
+function writeMtrr(p: Processor, [field, index]: readonly [StateField, number], value: bigint): void {
+  if (field === 'mtrrDefault' && ((value & ~0xcffn) !== 0n || !legalType(value & 0xffn))) throw protection(0);
+  if (field === 'mtrrFixed') for (let n = 0n; n < 64n; n += 8n) if (!legalType((value >> n) & 0xffn)) throw protection(0);
+  if (field === 'mtrrVariable' && (value >> 40n !== 0n || (index % 2 === 0 && ((value & 0xf00n) !== 0n || !legalType(value & 0xffn))) || (index % 2 === 1 && (value & 0x7ffn) !== 0n))) {
+    throw protection(0);
+  }
+  p.v.set64(field, value, index);
+}
+
 export function readMsr(p: Processor, number: number): bigint {
   const { v } = p;
   const field = plain[number];
   if (field) return v.get64(field);
   const constant = constants[number];
   if (constant !== undefined) return constant;
+  const memoryType = mtrr(number);
+  if (memoryType) return v.get64(...memoryType);
   if (number >= 0x800 && number < 0x840) return readX2apic(p, number);
   switch (number) {
     case 0x10: return tscOf(v);
     case 0x1b: return v.get64('apicBase');
     case 0x3a: return 1n; // feature control: locked, no VMX
     case 0x3b: return v.get64('tscAdjust');
+    case 0xfe: return 0x508n; // 8 variable ranges, fixed ranges, write-combining
     case 0x6e0: return v.apic.deadline;
     case 0xc000_0080: return v.get64('efer');
     case 0xc000_0100: return v.get64('segmentBase', Segment.fs);
@@ -46,6 +67,8 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
     return;
   }
   if (constants[number] !== undefined) return;
+  const memoryType = mtrr(number);
+  if (memoryType) return writeMtrr(p, memoryType, value);
   if (number >= 0x800 && number < 0x840) return writeX2apic(p, number, value);
   switch (number) {
     case 0x10:

@@ -25,7 +25,7 @@ import type { Queue } from '../devices/virtio/queue.ts';
 import { type VirtioDevice, VirtioTransport } from '../devices/virtio/transport.ts';
 import { Interpreter } from '../engine/interpreter/interpreter.ts';
 import { acpiTables } from '../firmware/acpi.ts';
-import { layoutMemory, rsdpAddress } from '../firmware/e820.ts';
+import { layoutMemory, placeBiosData, rsdpAddress } from '../firmware/e820.ts';
 import type { Unpack } from '../firmware/linux.ts';
 import { FramePool, pageBytes } from '../memory/pool.ts';
 import { GuestSpace } from '../memory/space.ts';
@@ -192,6 +192,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   });
   space.write(layout.acpiBase, acpi.tables);
   space.write(rsdpAddress, acpi.rsdp);
+  placeBiosData(space);
   const entry = await loadKernel({ config, world, space, layout, seed: random.bytes(32) });
   enterKernel(vcpu, entry);
   return machine;

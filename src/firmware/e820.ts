@@ -14,6 +14,12 @@ const highMemoryBase = 0x1_0000_0000;
 const acpiBytes = 0x1_0000;
 export const rsdpAddress = 0xf_0000;
 
+/** What kernels read of the BIOS data area: the EBDA's segment and the KiB of memory below it. */
+export function placeBiosData(space: { write16(address: number, value: number): void }): void {
+  space.write16(0x40e, 0x9fc0);
+  space.write16(0x413, 639);
+}
+
 export interface MemoryLayout {
   /** RAM as the machine has it: page-aligned ranges. */
   readonly ram: readonly { readonly base: number; readonly size: number }[];

@@ -17,6 +17,7 @@ import { type FastFloat, hasFastPath } from './core-float.ts';
 import { type LegacyName, legacyNames, legacyParameters } from './core-legacy.ts';
 import { Record, recordBytes } from './record.ts';
 
+const bulkIterationsMin = 8;
 const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as readonly HelperName[]).includes(name);
 
 /** Functions of the core module and of TypeScript that handlers call. */
@@ -434,7 +435,13 @@ export class HandlerOps implements Ops<Node> {
     this.leave(this.record);
   }
   bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void {
-    this.#call(kind, [this.state, this.i32(form.size / 8), this.i32(form.addressSize), this.i32(form.segment)]);
+    if (form.addressSize !== 64) return;
+    // not worth a call for a few iterations, nor downward
+    const up = this.isZero(this.and(this.field('systemFlags'), this.i32(0x400)));
+    const long = this.ltu(this.constant(bulkIterationsMin), this.register(1, 64));
+    this.when(this.and(up, long), () =>
+      this.#call(kind, [this.state, this.i32(form.size / 8), this.i32(form.addressSize), this.i32(form.segment)]),
+    );
   }
   exitNext(): void {
     this.setField('ip', this.next());
