@@ -55,7 +55,7 @@ export function writeCr0(p: Processor, value: bigint): void {
     v.set64('efer', BigInt(efer & ~Efer.lma));
   }
   v.set64('cr0', BigInt(after >>> 0));
-  if (((before ^ after) & (Cr0.pg | Cr0.pe | Cr0.wp)) !== 0) v.flushTlb();
+  if (((before ^ after) & (Cr0.pg | Cr0.pe | Cr0.wp)) !== 0) v.flushTlb(); // AM only moves the TLB bank, in refreshMode
   v.refreshMode();
 }
 
@@ -96,6 +96,7 @@ export function writeDebug(p: Processor, number: number, value: bigint): void {
   if (index >= 6 && value >> 32n !== 0n && v.long) throw protection(0);
   const stored = index === 6 ? (value & 0xe00fn) | 0xffff_0ff0n : index === 7 ? (value & 0xffff_2bffn) | 0x400n : value;
   v.set64('debug', stored, index);
+  v.flushTlb(); // pages with data breakpoints are kept out of it
 }
 /** DR4 and DR5 are DR6 and DR7, or nothing with CR4.DE. */
 function debugIndex(p: Processor, number: number): number {

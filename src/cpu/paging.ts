@@ -3,6 +3,7 @@
  * of the software TLB. Addresses come as two 32-bit halves; guest-physical addresses are numbers.
  */
 import { pageBytes } from '../memory/pool.ts';
+import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
 import { Cr0, Cr4, codeTlbOffset, Efer, Flag, offsetOf, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
@@ -217,8 +218,12 @@ export class Paging {
     const stack = record !== 0 && v.pool.bytes[record + 19] === 2;
     throw new Fault(stack ? Vector.stack : Vector.protection, 0);
   }
+  #alignedOrFault(low: number, size: number): void {
+    if (this.#v.checksAlignment && size <= 8 && (low & (size - 1)) !== 0) throw new Fault(Vector.alignment, 0);
+  }
   #fill(table: 'tlbRead' | 'tlbWrite', low: number, high: number, frame: number): void {
     const v = this.#v;
+    if (v.checksAlignment || isWatched(v, low, v.longActive ? high : 0)) return;
     const entry = (v.get(table) + ((low >>> 8) & 0x3ff0)) >>> 2;
     const page = low & ~0xfff;
     v.words[entry] = page;
@@ -229,10 +234,12 @@ export class Paging {
   /** Makes the bytes readable somewhere: in place, or copied to the scratch area (devices, two pages). Returns their address. */
   loadSlow(low: number, high: number, size: number, kind: 'read' | 'write'): number {
     this.#canonicalOrFault(low, high, size);
+    this.#alignedOrFault(low, size);
     const access = accessOf(this.#v, kind);
     const offset = low & 0xfff;
     if (offset + size > pageBytes) return this.#loadCrossing(low, high, size, access);
     const page = this.translate(low, high, access);
+    noteAccess(this.#v, low, high, size, false);
     const frame = this.#v.space.frameOf(page);
     if (frame === 0) return this.#loadDevice(page * pageBytes + offset, size);
     if (kind === 'read') this.#fill('tlbRead', low, high, frame);
@@ -248,6 +255,7 @@ export class Paging {
     const scratch = v.base + offsetOf('scratch', 1);
     const first = pageBytes - (low & 0xfff);
     const start = this.translate(low, high, access) * pageBytes + (low & 0xfff);
+    if (!access.implicit) noteAccess(v, low, high, size, false);
     const [nextLow, nextHigh] = this.#nextPage(low, high);
     const rest = first < size ? this.translate(nextLow, nextHigh, access) * pageBytes : 0;
     for (let n = 0; n < size; n++) v.pool.bytes[scratch + n] = this.#readByte(n < first ? start + n : rest + n - first);
@@ -278,6 +286,7 @@ export class Paging {
   storeSlow(low: number, high: number, size: number): void {
     const v = this.#v;
     this.#canonicalOrFault(low, high, size);
+    this.#alignedOrFault(low, size);
     const access = accessOf(v, 'write');
     const scratch = v.base + offsetOf('scratch');
     const offset = low & 0xfff;
@@ -286,11 +295,13 @@ export class Paging {
       const [nextLow, nextHigh] = this.#nextPage(low, high);
       const start = this.translate(low, high, access) * pageBytes + offset;
       const rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+      noteAccess(v, low, high, size, true);
       this.#storePhysical(start, scratch, first);
       this.#storePhysical(rest, scratch + first, size - first);
       return;
     }
     const page = this.translate(low, high, access);
+    noteAccess(v, low, high, size, true);
     const frame = v.space.frameOf(page);
     if (frame !== 0) this.#fillWrite(low, high, frame);
     this.#storePhysical(page * pageBytes + offset, scratch, size);
@@ -332,6 +343,7 @@ export class Paging {
     this.#canonicalOrFault(low, high, size);
     if ((low & 0xfff) + size <= pageBytes) {
       const page = this.translate(low, high, access);
+      if (!access.implicit) noteAccess(this.#v, low, high, size, access.write);
       const frame = this.#v.space.frameOf(page);
       if (frame !== 0) {
         const at = frame * pageBytes + (low & 0xfff);
@@ -375,6 +387,7 @@ export class Paging {
       const [nextLow, nextHigh] = this.#nextPage(low, high);
       rest = this.translate(nextLow, nextHigh, access) * pageBytes;
     }
+    if (!access.implicit) noteAccess(v, low, high, size, true);
     v.pool.view.setBigUint64(scratch, BigInt.asUintN(64, value), true);
     this.#storePhysical(start, scratch, first);
     if (first < size) this.#storePhysical(rest, scratch + first, size - first);

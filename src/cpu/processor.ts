@@ -1,4 +1,5 @@
 /** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
+import { Fault, Vector } from './fault.ts';
 import { accessOf, Paging, systemRead, systemWrite } from './paging.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -13,10 +14,15 @@ export class Processor {
 
   /** With the rights of the current privilege level. */
   load(address: bigint, bytes: number): bigint {
+    this.#checkAlignment(address, bytes);
     return this.paging.read(BigInt.asUintN(64, address), bytes, accessOf(this.v, 'read'));
   }
   store(address: bigint, bytes: number, value: bigint): void {
+    this.#checkAlignment(address, bytes);
     this.paging.write(BigInt.asUintN(64, address), bytes, value, accessOf(this.v, 'write'));
+  }
+  #checkAlignment(address: bigint, bytes: number): void {
+    if (this.v.checksAlignment && (Number(address & 7n) & (bytes - 1)) !== 0) throw new Fault(Vector.alignment, 0);
   }
   /** Descriptor tables, TSS, stacks of an inner level: supervisor rights whatever the CPL. */
   loadSystem(address: bigint, bytes: number): bigint {

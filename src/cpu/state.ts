@@ -61,6 +61,8 @@ export const stateLayout = layout([
   ['tscAdjust', 8],
   ['miscEnable', 8],
   ['debugControl', 8],
+  /** Breakpoints that the instruction at hand has met: bits 0 to 3 of DR6. */
+  ['debugHits', 4],
   /** NMIs are blocked until IRET. */
   ['nmiBlocked', 4],
   ['halted', 4],
@@ -109,6 +111,8 @@ const tlbEntryBytes = 16;
 export const tlbBankBytes = tlbEntries * tlbEntryBytes;
 export const readTlbOffset = 0x4000;
 export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
-export const codeTlbOffset = writeTlbOffset + 3 * tlbBankBytes;
+/** A bank that is never filled: while alignment is checked every access takes the slow path. */
+export const emptyBankOffset = writeTlbOffset + 3 * tlbBankBytes;
+export const codeTlbOffset = emptyBankOffset + tlbBankBytes;
 const codeTlbEntries = 1024;
 export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;

@@ -3,7 +3,7 @@ import type { FramePool } from '../memory/pool.ts';
 import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
 import type { LocalApic } from './local-apic.ts';
-import { Cr0, Cr4, Efer, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
+import { Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
 
 export interface PortBus {
   readPort(port: number, width: number): number;
@@ -28,6 +28,8 @@ export interface VcpuParts {
   readonly apic: LocalApic;
   /** 64 random bits, for RDRAND. */
   readonly random: () => bigint;
+  /** The run is to end after the instruction at hand. */
+  readonly wake: () => void;
 }
 
 export class Vcpu {
@@ -42,6 +44,7 @@ export class Vcpu {
   readonly clock: VcpuClock;
   readonly apic: LocalApic;
   readonly random: () => bigint;
+  readonly wake: () => void;
   readonly words: Int32Array<ArrayBuffer>;
   readonly quads: BigUint64Array<ArrayBuffer>;
 
@@ -56,6 +59,7 @@ export class Vcpu {
     this.clock = parts.clock;
     this.apic = parts.apic;
     this.random = parts.random;
+    this.wake = parts.wake;
     this.words = parts.pool.words;
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
     this.powerOn();
@@ -117,13 +121,18 @@ export class Vcpu {
     return (this.low('cr0') & (Cr0.em | Cr0.ts)) !== 0 || (this.low('cr4') & Cr4.osfxsr) === 0;
   }
 
+  /** Unaligned accesses fault: CPL 3 with CR0.AM and EFLAGS.AC. */
+  get checksAlignment(): boolean {
+    return this.get('cpl') === 3 && (this.get('systemFlags') & Flag.alignment) !== 0 && (this.low('cr0') & Cr0.am) !== 0;
+  }
   /** To be called after any change of CPL, code segment, CR0, CR4, EFER or AC: picks TLB banks and the key of decoded code. */
   refreshMode(): void {
     const cpl = this.get('cpl');
     const lifted = (this.get('systemFlags') & Flag.alignment) !== 0 && (this.low('cr4') & Cr4.smap) !== 0;
     const bank = cpl === 3 ? 0 : lifted ? 2 : 1;
-    this.set('tlbRead', this.base + readTlbOffset + bank * tlbBankBytes);
-    this.set('tlbWrite', this.base + writeTlbOffset + bank * tlbBankBytes);
+    const checked = this.checksAlignment;
+    this.set('tlbRead', this.base + (checked ? emptyBankOffset : readTlbOffset + bank * tlbBankBytes));
+    this.set('tlbWrite', this.base + (checked ? emptyBankOffset : writeTlbOffset + bank * tlbBankBytes));
     const size = this.codeSize;
     const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? 8 : 0);
     this.set64('codeMode', BigInt(mode));

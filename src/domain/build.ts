@@ -159,6 +159,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     model,
     apic,
     random: () => random.next64(),
+    wake,
   });
   const processor = new Processor(vcpu);
   const interpreter = new Interpreter(processor, { start: arenaStart, end: arenaStart + arenaBytes });

@@ -1,4 +1,5 @@
 /** A running machine: the loop that delivers interrupts, runs the engine and keeps time, in slices its host decides on. */
+import { hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakpoints.ts';
 import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
@@ -42,6 +43,8 @@ export interface MachineParts {
 
 /** Instructions between two looks at the host's clock. */
 const quantum = 100_000;
+/** DR6.BS */
+const singleStepBit = 0x4000;
 
 export class Machine {
   readonly processor: Processor;
@@ -174,7 +177,10 @@ export class Machine {
   #run(fuel: number): void {
     const { v } = this.processor;
     const stepping = (v.get('systemFlags') & Flag.trap) !== 0;
-    const single = stepping || traceInstruction(this.#trace, v);
+    const breakpoints = hasInstructionBreakpoints(v);
+    const hits = breakpoints ? instructionBreakpoints(v) : 0;
+    if (hits !== 0) return this.#debug(hits);
+    const single = stepping || breakpoints || traceInstruction(this.#trace, v);
     this.#budget = single ? 1 : fuel;
     this.#withheld = 0;
     v.set('fuel', this.#budget);
@@ -192,7 +198,12 @@ export class Machine {
     this.#budget = 0;
     this.#withheld = 0;
     v.set('fuel', 0);
-    if (stepping && !faulted) this.#singleStep();
+    if (breakpoints && !faulted) v.set('systemFlags', v.get('systemFlags') & ~Flag.resume);
+    const met = v.get('debugHits');
+    v.set('debugHits', 0);
+    if (faulted) return;
+    const stepped = stepping && (v.get('systemFlags') & Flag.trap) !== 0;
+    if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));
   }
   #raise(fault: Fault): void {
     const { v } = this.processor;
@@ -201,10 +212,10 @@ export class Machine {
     v.jump(v.ip);
     this.#guarded(() => deliver(this.processor, { vector: fault.vector, error: fault.error }));
   }
-  #singleStep(): void {
+  /** #DB with its causes in DR6, which accumulate until the guest clears them. */
+  #debug(causes: number): void {
     const { v } = this.processor;
-    if ((v.get('systemFlags') & Flag.trap) === 0) return;
-    v.set64('debug', v.get64('debug', 6) | 0x4000n, 6);
+    v.set64('debug', v.get64('debug', 6) | BigInt(causes), 6);
     this.#raise(new Fault(Vector.debug));
   }
 }

@@ -54,6 +54,7 @@ export class Bench {
       model: parseCpu(cpu),
       apic,
       random: () => random.next64(),
+      wake: () => {},
     });
     this.processor = new Processor(vcpu);
     this.#evaluator = new Evaluator(this.processor);

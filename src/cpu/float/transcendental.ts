@@ -48,8 +48,14 @@ export const exponentialMinusOne = (x: bigint): bigint => {
   const t = multiply(x, ln2);
   return series(t, (term, n) => multiply(term, t) / (n + 1n));
 };
-/** log2 of a positive fixed-point number between 1/2 and 2, or log2(1 + x) by passing 1 + x. */
-export const logarithm = (x: bigint): bigint => {
+/** log2 of a positive fixed-point number. Near 1 nothing is lost; further away the exponent is taken out, so that the series converges fast. */
+export function logarithm(x: bigint): bigint {
+  if (2n * x > one && x < 2n * one) return logarithmNearOne(x);
+  const exponent = BigInt(x.toString(2).length - 1) - places;
+  const scaled = exponent >= 0n ? x >> exponent : x << -exponent;
+  return (exponent << places) + logarithmNearOne(scaled);
+}
+const logarithmNearOne = (x: bigint): bigint => {
   // ln x = 2 atanh((x-1)/(x+1))
   const z = ((x - one) << places) / (x + one);
   const square = multiply(z, z);
@@ -61,6 +67,7 @@ export const logarithm = (x: bigint): bigint => {
   }
   return ((2n * sum) << places) / ln2;
 };
+
 export { ln2, one, pi, places };
 
 /** Sine and cosine after reduction by the 66-bit pi. */

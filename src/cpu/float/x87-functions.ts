@@ -75,14 +75,9 @@ function yLog(u: Unit, x: Parts, y: Parts): bigint {
   if (x.kind === 'infinity') return y.kind === 'zero' ? invalid(u.c, extended) : infinity(y.sign, extended);
   if (y.kind === 'infinity') return isOne ? invalid(u.c, extended) : infinity(sign, extended);
   if (isOne || y.kind === 'zero') return zero(isOne ? y.sign : sign, extended);
-  // x = 2^k * m with m between 1/2 and 2, so that numbers near 1 keep their precision
-  let k = leading(x);
-  const m = fixed({ ...x, exponent: x.exponent - k });
-  let log = logarithm(m);
-  if (k === -1) {
-    log = logarithm(m / 2n);
-    k = 0;
-  }
+  // x = 2^k * m with m from 1 to 2, or from 1/2 to 1 just below 1, so that numbers near 1 keep their precision
+  const k = leading(x) === -1 ? 0 : leading(x);
+  const log = logarithm(fixed({ ...x, exponent: x.exponent - k }));
   return scaled(u, y, (BigInt(k) << places) + log);
 }
 function yLogPlusOne(u: Unit, x: Parts, y: Parts, [xb]: readonly [bigint, bigint]): bigint {

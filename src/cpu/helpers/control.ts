@@ -39,7 +39,7 @@ function popFlags(p: Processor, image: number, size: number): void {
   if (cpl <= iopl(v)) writable |= Flag.interrupt;
   if (cpl === 0) writable |= Flag.iopl;
   writeFlags(v, ((readFlags(v) & ~writable) | (image & writable)) & ~Flag.resume);
-  if (size > 16 && (v.low('cr4') & Cr4.smap) !== 0) v.refreshMode();
+  if (size > 16) v.refreshMode(); // AC may have changed
 }
 
 const software = (p: Processor, vector: number): void => deliver(p, { vector, software: true });

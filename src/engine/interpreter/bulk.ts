@@ -46,7 +46,12 @@ function finish(p: Processor, done: number, bytes: number, ...registers: number[
 }
 
 const applies = (p: Processor, addressSize: number): boolean =>
-  addressSize === 64 && p.v.long && p.v.register(1) > BigInt(smallest) && (p.v.get('systemFlags') & (Flag.direction | Flag.trap)) === 0;
+  addressSize === 64 &&
+  p.v.long &&
+  p.v.register(1) > BigInt(smallest) &&
+  (p.v.get('systemFlags') & (Flag.direction | Flag.trap)) === 0 &&
+  (p.v.low('debug', 7) & 0xff) === 0 &&
+  !p.v.checksAlignment;
 
 export function bulkStore(p: Processor, bytes: number, addressSize: number): void {
   const { v } = p;

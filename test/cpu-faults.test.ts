@@ -1,0 +1,64 @@
+/** Breakpoints, alignment checks and other faults that random vectors do not reach: small cases on the bench, on both executors. */
+import { expect, test } from 'vitest';
+import { Cr0, Flag } from '../src/cpu/state.ts';
+import { Bench } from './conformance/bench.ts';
+import { liveStart, makeCase, windowAddress } from './conformance/cases.ts';
+
+const executors = ['evaluator', 'interpreter'] as const;
+const state = () => {
+  const before = makeCase(3)?.before;
+  if (!before) throw new Error('no state');
+  before.gpr[7] = BigInt(windowAddress + liveStart);
+  before.flags = 0x202;
+  return before;
+};
+const code = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
+
+for (const executor of executors) {
+  test(`${executor}: a data breakpoint notes the store that meets it, and only that`, () => {
+    const bench = new Bench();
+    const { v } = bench.processor;
+    for (const [hex, hit] of [['88 07', 0], ['88 47 04', 1], ['48 89 07', 1], ['8a 47 04', 0]] as const) {
+      bench.load({ code: code(hex), before: state() });
+      v.set64('debug', BigInt(windowAddress + liveStart + 4), 0);
+      v.set64('debug', 0x0001_0401n, 7); // local breakpoint 0: one byte, writes
+      v.flushTlb();
+      v.set('debugHits', 0);
+      expect(bench.run(executor).fault).toBe(-1);
+      expect(v.get('debugHits'), hex).toBe(hit);
+    }
+  });
+  test(`${executor}: with AM and AC an unaligned access of CPL 3 is #AC, an aligned one is not`, () => {
+    const bench = new Bench();
+    const { v } = bench.processor;
+    for (const [hex, fault] of [['8b 07', -1], ['8b 47 01', 17], ['8a 47 01', -1], ['89 47 02', 17]] as const) {
+      const before = state();
+      before.flags |= Flag.alignment;
+      bench.load({ code: code(hex), before });
+      v.set64('cr0', v.get64('cr0') | BigInt(Cr0.am));
+      v.refreshMode();
+      expect(bench.run(executor).fault, hex).toBe(fault);
+    }
+  });
+  test(`${executor}: privileged instructions of CPL 3 are #GP, missing ones #UD`, () => {
+    const bench = new Bench();
+    for (const [hex, fault] of [['f4', 13], ['0f 32', 13], ['0f 20 c0', 13], ['0f 01 3f', 13], ['0f 0b', 6], ['f0 01 c0', 6], ['c5 f8 77', 6], ['0f 01 c1', 6]] as const) {
+      bench.load({ code: code(hex), before: state() });
+      expect(bench.run(executor).fault, hex).toBe(fault);
+    }
+  });
+  test(`${executor}: logarithms of numbers far from 1 end, with the right value`, () => {
+    const bench = new Bench();
+    const before = state();
+    before.control = 0x37f;
+    before.status = 0;
+    before.tags = 0xff;
+    before.st[0] = 0x4009_8000_0000_0000_0000n; // 1024
+    before.st[1] = 0x3fff_8000_0000_0000_0000n; // 1
+    bench.load({ code: code('d9 f1'), before });
+    expect(bench.run(executor).st[0]).toBe(0x4002_a000_0000_0000_0000n); // 10
+    before.st[0] = 0xbffe_ffff_ffff_ffff_ffffn; // just above -1: FYL2XP1 is undefined there, but has to end
+    bench.load({ code: code('d9 f9'), before });
+    expect(bench.run(executor).fault).toBe(-1);
+  });
+}
