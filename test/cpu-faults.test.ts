@@ -18,7 +18,12 @@ for (const executor of executors) {
   test(`${executor}: a data breakpoint notes the store that meets it, and only that`, () => {
     const bench = new Bench();
     const { v } = bench.processor;
-    for (const [hex, hit] of [['88 07', 0], ['88 47 04', 1], ['48 89 07', 1], ['8a 47 04', 0]] as const) {
+    for (const [hex, hit] of [
+      ['88 07', 0],
+      ['88 47 04', 1],
+      ['48 89 07', 1],
+      ['8a 47 04', 0],
+    ] as const) {
       bench.load({ code: code(hex), before: state() });
       v.set64('debug', BigInt(windowAddress + liveStart + 4), 0);
       v.set64('debug', 0x0001_0401n, 7); // local breakpoint 0: one byte, writes
@@ -31,7 +36,12 @@ for (const executor of executors) {
   test(`${executor}: with AM and AC an unaligned access of CPL 3 is #AC, an aligned one is not`, () => {
     const bench = new Bench();
     const { v } = bench.processor;
-    for (const [hex, fault] of [['8b 07', -1], ['8b 47 01', 17], ['8a 47 01', -1], ['89 47 02', 17]] as const) {
+    for (const [hex, fault] of [
+      ['8b 07', -1],
+      ['8b 47 01', 17],
+      ['8a 47 01', -1],
+      ['89 47 02', 17],
+    ] as const) {
       const before = state();
       before.flags |= Flag.alignment;
       bench.load({ code: code(hex), before });
@@ -42,7 +52,16 @@ for (const executor of executors) {
   });
   test(`${executor}: privileged instructions of CPL 3 are #GP, missing ones #UD`, () => {
     const bench = new Bench();
-    for (const [hex, fault] of [['f4', 13], ['0f 32', 13], ['0f 20 c0', 13], ['0f 01 3f', 13], ['0f 0b', 6], ['f0 01 c0', 6], ['c5 f8 77', 6], ['0f 01 c1', 6]] as const) {
+    for (const [hex, fault] of [
+      ['f4', 13],
+      ['0f 32', 13],
+      ['0f 20 c0', 13],
+      ['0f 01 3f', 13],
+      ['0f 0b', 6],
+      ['f0 01 c0', 6],
+      ['c5 f8 77', 6],
+      ['0f 01 c1', 6],
+    ] as const) {
       bench.load({ code: code(hex), before: state() });
       expect(bench.run(executor).fault, hex).toBe(fault);
     }
