@@ -11,6 +11,8 @@ import { command } from './prompt.ts';
 import { Terminal } from './terminal.ts';
 import { unpack } from './unpack.ts';
 
+/** Kernels up to this size are unpacked in a blink. */
+const quietKernelBytesMax = 4 * 2 ** 20;
 const defaultAppend = 'console=ttyS0 quiet';
 
 function optionsOf(raw: Record<string, unknown>): RunOptions {
@@ -62,8 +64,9 @@ class Session {
     process.on('SIGHUP', onSignal);
     process.stdout.on('error', onSignal);
     try {
+      if (this.#options.serial === 'stdio') this.#terminal.open();
       for (;;) {
-        const machine = await buildMachine({ ...config, disks }, this.#world());
+        const machine = await withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
         const reason = await this.#runMachine(machine);
         if (this.#quit || reason === undefined) return 0;
         if (reason.kind !== 'reset' || !this.#options.reboot) return this.#status(reason);
@@ -122,7 +125,6 @@ class Session {
       served: () => this.#served(),
     });
     this.#runner = runner;
-    if (this.#options.serial === 'stdio') this.#terminal.open();
     return runner.run();
   }
 
@@ -200,6 +202,17 @@ class Session {
         process.stderr.write(`\ntestudo: the guest used something that is ${reason.what}\n`);
         return 4;
     }
+  }
+}
+
+/** Large kernels take a second or two to unpack: say so on a terminal, and take it back. */
+async function withProgress<T>(kernel: { readonly name: string; readonly data: Uint8Array }, work: () => Promise<T>): Promise<T> {
+  const shown = process.stderr.isTTY === true && kernel.data.length > quietKernelBytesMax;
+  if (shown) process.stderr.write(`unpacking ${kernel.name} (${(kernel.data.length / 2 ** 20).toFixed(1)} MiB) ...`);
+  try {
+    return await work();
+  } finally {
+    if (shown) process.stderr.write('\r\x1b[K');
   }
 }
 

@@ -189,7 +189,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     ecamBase,
     pciWindow: { base: pciWindowBase, end: pciWindowEnd },
     serialPorts: [{ port: 0x3f8, irq: 4 }],
-    hpetBase: undefined,
+    hpetBase: hpet.base,
   });
   space.write(layout.acpiBase, acpi.tables);
   space.write(rsdpAddress, acpi.rsdp);

@@ -23,6 +23,8 @@ const powerOn = () => ({
   comparators: Array.from({ length: comparators }, (): Comparator => ({ config: Config.periodicCapable | Config.wide | (BigInt(routes) << 32n), value: ~0n & 0xffff_ffff_ffff_ffffn, period: 0n, accumulator: false })),
 });
 
+const bitsOf = (c: Comparator): 32 | 64 => ((c.config & Config.narrow) !== 0n ? 32 : 64);
+
 export class Hpet implements DeviceWindow {
   readonly base = hpetBase;
   readonly size = 0x400;
@@ -56,16 +58,17 @@ export class Hpet implements DeviceWindow {
     const timer = this.#deadlines[n];
     if (!c || !timer) return;
     if (!this.#running) return this.#timers.clear(timer);
-    const bits = (c.config & Config.narrow) !== 0n ? 32 : 64;
-    const ahead = BigInt.asUintN(bits, c.value - this.#counter());
+    const ahead = BigInt.asUintN(bitsOf(c), c.value - this.#counter());
     this.#timers.set(timer, this.#clock.nowNs() + Number(ahead) * tickNs);
   }
   #fire(n: number): void {
     const c = this.state.comparators[n];
     if (!c) return;
-    if ((c.config & Config.periodic) !== 0n && c.period > 0n) {
-      const late = (this.#counter() - c.value) / c.period;
-      c.value = BigInt.asUintN(64, c.value + c.period * ((late < 0n ? 0n : late) + 1n));
+    const period = BigInt.asUintN(bitsOf(c), c.period);
+    if ((c.config & Config.periodic) !== 0n && period > 0n) {
+      // periods that passed unnoticed are one interrupt, as with a line that stays up
+      const late = BigInt.asUintN(bitsOf(c), this.#counter() - c.value) / period;
+      c.value = BigInt.asUintN(64, c.value + period * (late + 1n));
       this.#schedule(n);
     }
     if ((c.config & Config.enable) === 0n) return;
