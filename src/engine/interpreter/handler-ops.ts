@@ -11,45 +11,16 @@ import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/op
 import type { StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 import { Graph, memoryCode, type Node, simdCode, simdMemoryCode } from '../wasm/graph.ts';
-import { type Signature, unsignedLeb } from '../wasm/module.ts';
+
+import { unsignedLeb } from '../wasm/module.ts';
 import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from '../wasm/opcodes.ts';
-import { type FastFloat, hasFastPath } from './core-float.ts';
-import { type LegacyName, legacyNames, legacyParameters } from './core-legacy.ts';
+import { type Callee, calleeSignature } from './callees.ts';
+import { hasFastPath } from './core-float.ts';
+import { type LegacyName, legacyNames } from './core-legacy.ts';
 import { Record, recordBytes } from './record.ts';
 
 const bulkIterationsMin = 8;
 const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as readonly HelperName[]).includes(name);
-
-/** Functions of the core module and of TypeScript that handlers call. */
-export type Callee =
-  | `load${8 | 16 | 32 | 64 | 128}`
-  | `loadForWrite${8 | 16 | 32 | 64}`
-  | `store${8 | 16 | 32 | 64 | 128}`
-  | 'lookup'
-  | 'raise'
-  | 'bulkMove'
-  | 'bulkStore'
-  | `float:${FastFloat}:${32 | 64}`
-  | `legacy:${LegacyName}`
-  | `helper:${HelperName}/${number}`;
-
-export function calleeSignature(callee: Callee): Signature {
-  if (callee.startsWith('helper:'))
-    return { parameters: Array.from({ length: Number(callee.split('/')[1]) }, () => 'i64' as const), results: ['i64'] };
-  if (callee.startsWith('legacy:'))
-    return {
-      parameters: ['i32', ...Array.from({ length: legacyParameters[callee.slice(7) as LegacyName] }, () => 'i64' as const)],
-      results: ['i64'],
-    };
-  if (callee.startsWith('float:')) return { parameters: ['i32', 'i64', 'i64'], results: ['i64'] };
-  if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
-  if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
-  if (callee === 'bulkMove' || callee === 'bulkStore') return { parameters: ['i32', 'i32', 'i32', 'i32'], results: [] };
-  if (callee === 'load128') return { parameters: ['i32', 'i64'], results: ['v128'] };
-  if (callee === 'store128') return { parameters: ['i32', 'i64', 'v128'], results: [] };
-  if (callee.startsWith('load')) return { parameters: ['i32', 'i64'], results: ['i64'] };
-  return { parameters: ['i32', 'i64', 'i64'], results: [] };
-}
 
 const masks: Readonly<Record<Size, bigint>> = { 8: 0xffn, 16: 0xffffn, 32: 0xffff_ffffn, 64: 0xffff_ffff_ffff_ffffn };
 const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;

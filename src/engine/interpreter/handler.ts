@@ -6,7 +6,8 @@ import { needsFloat } from '../../isa/instruction.ts';
 import type { Meaning, Operand, Size } from '../../isa/ops.ts';
 import type { Node } from '../wasm/graph.ts';
 import type { FunctionBody } from '../wasm/module.ts';
-import { type Callee, HandlerOps } from './handler-ops.ts';
+import type { Callee } from './callees.ts';
+import { HandlerOps } from './handler-ops.ts';
 import { Record } from './record.ts';
 
 const meaningNumbers = new WeakMap<Meaning, number>();

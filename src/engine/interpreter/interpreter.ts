@@ -12,9 +12,9 @@ import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { bulkMove, bulkStore } from './bulk.ts';
+import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { isAbsolute, isFlat, makeHandler, shapeKey } from './handler.ts';
-import { type Callee, calleeSignature } from './handler-ops.ts';
 import { Record, recordBytes } from './record.ts';
 
 export interface ArenaRange {

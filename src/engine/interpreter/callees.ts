@@ -1,0 +1,36 @@
+/** The functions that handlers call, by name: the core module's and TypeScript's. */
+import type { HelperName } from '../../isa/helper-names.ts';
+import type { Signature } from '../wasm/module.ts';
+import type { FastFloat } from './core-float.ts';
+import { type LegacyName, legacyParameters } from './core-legacy.ts';
+
+/** Functions of the core module and of TypeScript that handlers call. */
+export type Callee =
+  | `load${8 | 16 | 32 | 64 | 128}`
+  | `loadForWrite${8 | 16 | 32 | 64}`
+  | `store${8 | 16 | 32 | 64 | 128}`
+  | 'lookup'
+  | 'raise'
+  | 'bulkMove'
+  | 'bulkStore'
+  | `float:${FastFloat}:${32 | 64}`
+  | `legacy:${LegacyName}`
+  | `helper:${HelperName}/${number}`;
+
+export function calleeSignature(callee: Callee): Signature {
+  if (callee.startsWith('helper:'))
+    return { parameters: Array.from({ length: Number(callee.split('/')[1]) }, () => 'i64' as const), results: ['i64'] };
+  if (callee.startsWith('legacy:'))
+    return {
+      parameters: ['i32', ...Array.from({ length: legacyParameters[callee.slice(7) as LegacyName] }, () => 'i64' as const)],
+      results: ['i64'],
+    };
+  if (callee.startsWith('float:')) return { parameters: ['i32', 'i64', 'i64'], results: ['i64'] };
+  if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
+  if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
+  if (callee === 'bulkMove' || callee === 'bulkStore') return { parameters: ['i32', 'i32', 'i32', 'i32'], results: [] };
+  if (callee === 'load128') return { parameters: ['i32', 'i64'], results: ['v128'] };
+  if (callee === 'store128') return { parameters: ['i32', 'i64', 'v128'], results: [] };
+  if (callee.startsWith('load')) return { parameters: ['i32', 'i64'], results: ['i64'] };
+  return { parameters: ['i32', 'i64', 'i64'], results: [] };
+}
