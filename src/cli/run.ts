@@ -105,6 +105,9 @@ class Session {
       serialOutput: (byte) => {
         this.#output.push(byte);
       },
+      consoleOutput: (byte) => {
+        this.#output.push(byte);
+      },
       decompress: unpack,
       ...(kinds.size === 0 ? {} : { trace: { kinds, line: (text: string) => process.stderr.write(`${text}\n`) } }),
     };
@@ -134,10 +137,12 @@ class Session {
     this.#runner?.kick();
   }
   #feed(): void {
-    const uart = this.#machine?.uart;
-    if (!uart) return;
+    const machine = this.#machine;
+    if (!machine) return;
+    // a guest told to use the virtio console reads there
+    const reader = /\bconsole=hvc/.test(this.#options.append ?? '') ? machine.virtioConsole : machine.uart;
     let taken = 0;
-    while (taken < this.#waiting.length && uart.receive(this.#waiting[taken] ?? 0)) taken++;
+    while (taken < this.#waiting.length && reader.receive(this.#waiting[taken] ?? 0)) taken++;
     this.#waiting = this.#waiting.slice(taken);
     // the sender waits while the guest does not read
     if (this.#waiting.length > 0) process.stdin.pause();

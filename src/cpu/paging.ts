@@ -243,12 +243,13 @@ export class Paging {
     const frame = this.#v.space.frameOf(page);
     if (frame === 0) return this.#loadDevice(page * pageBytes + offset, size);
     if (kind === 'read') this.#fill('tlbRead', low, high, frame);
-    else this.#fillWrite(low, high, frame);
+    else this.#fillWrite(low, high, page, frame);
     return frame * pageBytes + offset;
   }
-  #fillWrite(low: number, high: number, frame: number): void {
+  /** Pages that hold code or are read-only keep to the slow path. */
+  #fillWrite(low: number, high: number, page: number, frame: number): void {
     const { code } = this.#v.pool;
-    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) this.#fill('tlbWrite', low, high, frame);
+    if (!this.#v.space.isReadOnly(page) && ((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) this.#fill('tlbWrite', low, high, frame);
   }
   #loadCrossing(low: number, high: number, size: number, access: Access): number {
     const v = this.#v;
@@ -303,12 +304,14 @@ export class Paging {
     const page = this.translate(low, high, access);
     noteAccess(v, low, high, size, true);
     const frame = v.space.frameOf(page);
-    if (frame !== 0) this.#fillWrite(low, high, frame);
+    if (frame !== 0) this.#fillWrite(low, high, page, frame);
     this.#storePhysical(page * pageBytes + offset, scratch, size);
   }
   #storePhysical(address: number, from: number, size: number): void {
     const { pool, space } = this.#v;
-    const frame = space.frameOf(Math.floor(address / pageBytes));
+    const page = Math.floor(address / pageBytes);
+    if (space.isReadOnly(page)) return;
+    const frame = space.frameOf(page);
     if (frame !== 0) {
       const to = frame * pageBytes + (address % pageBytes);
       pool.bytes.copyWithin(to, from, from + size);

@@ -21,7 +21,6 @@ import { Uart } from '../devices/uart/uart.ts';
 import { VirtioBlock } from '../devices/virtio/block.ts';
 import { VirtioConsole } from '../devices/virtio/console.ts';
 import { VirtioEntropy } from '../devices/virtio/entropy.ts';
-import type { Queue } from '../devices/virtio/queue.ts';
 import { type VirtioDevice, VirtioTransport } from '../devices/virtio/transport.ts';
 import { Interpreter } from '../engine/interpreter/interpreter.ts';
 import { acpiTables } from '../firmware/acpi.ts';
@@ -106,15 +105,14 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   const uart = new Uart({ name: 'com1', port: 0x3f8, irq: interrupts.isa(4), output: world.serialOutput });
   const pci = new PciHost(() => stop({ kind: 'reset' }));
   const power = new Power({ clock, sci: interrupts.isa(9), powerOff: () => stop({ kind: 'power-off' }) });
-  const memory = space;
-  const transports: VirtioTransport[] = virtioDevices(config, random, world).map(
-    (make, n) =>
-      new VirtioTransport({
-        device: make((queue) => transports[n]?.interrupt(queue)),
-        memory,
-        sendMessage: (m) => interrupts.message(m),
-        intx: interrupts.pci(n + 1),
-      }),
+  const virtioConsole = new VirtioConsole(world.consoleOutput ?? (() => {}));
+  const virtio: readonly VirtioDevice[] = [
+    new VirtioEntropy((bytes) => random.bytes(bytes)),
+    virtioConsole,
+    ...(config.disks ?? []).map((disk) => new VirtioBlock(disk)),
+  ];
+  const transports = virtio.map(
+    (device, n) => new VirtioTransport({ device, memory: space, sendMessage: (m) => interrupts.message(m), intx: interrupts.pci(n + 1) }),
   );
   transports.forEach((transport, n) => pci.plug(n + 1, transport.function));
   const hpet = new Hpet({ clock, timers, line: (pin, level) => interrupts.ioapic.setLine(pin, level) });
@@ -172,6 +170,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     instructionClock,
     interrupts,
     uart,
+    virtioConsole,
     power,
     pool,
     trace: world.trace,
@@ -194,20 +193,8 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   space.write(layout.acpiBase, acpi.tables);
   space.write(rsdpAddress, acpi.rsdp);
   placeBiosData(space);
+  space.seal(rsdpAddress, 0x1_0000);
   const entry = await loadKernel({ config, world, space, layout, seed: random.bytes(32) });
   enterKernel(vcpu, entry);
   return machine;
-}
-
-/** Makers of the virtio devices, in slot order; each gets the way to interrupt. */
-function virtioDevices(
-  config: MachineConfig,
-  random: SeededRandom,
-  world: MachineWorld,
-): ((interrupt: (queue: Queue) => void) => VirtioDevice)[] {
-  return [
-    (interrupt) => new VirtioEntropy((bytes) => random.bytes(bytes), interrupt),
-    (interrupt) => new VirtioConsole(world.consoleOutput ?? (() => {}), interrupt),
-    ...(config.disks ?? []).map((disk) => (interrupt: (queue: Queue) => void) => new VirtioBlock(disk, interrupt)),
-  ];
 }

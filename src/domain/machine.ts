@@ -7,6 +7,7 @@ import { Flag } from '../cpu/state.ts';
 import { Unimplemented } from '../cpu/unimplemented.ts';
 import type { Power } from '../devices/power/power.ts';
 import type { Uart } from '../devices/uart/uart.ts';
+import type { VirtioConsole } from '../devices/virtio/console.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
@@ -35,6 +36,7 @@ export interface MachineParts {
   readonly instructionClock: InstructionClock | undefined;
   readonly interrupts: InterruptController;
   readonly uart: Uart;
+  readonly virtioConsole: VirtioConsole;
   readonly power: Power;
   readonly pool: FramePool;
   readonly deviceNames: readonly string[];
@@ -50,6 +52,7 @@ export class Machine {
   readonly processor: Processor;
   readonly interpreter: Interpreter;
   readonly uart: Uart;
+  readonly virtioConsole: VirtioConsole;
   readonly power: Power;
   readonly pool: FramePool;
   readonly clock: Clock;
@@ -70,6 +73,7 @@ export class Machine {
     this.processor = parts.processor;
     this.interpreter = parts.interpreter;
     this.uart = parts.uart;
+    this.virtioConsole = parts.virtioConsole;
     this.power = parts.power;
     this.pool = parts.pool;
     this.clock = parts.clock;

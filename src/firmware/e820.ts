@@ -34,7 +34,8 @@ export function layoutMemory(bytes: number, ecam: { readonly base: number; reado
   const low = Math.min(bytes, lowMemoryEnd);
   const high = bytes - low;
   const acpiBase = low - acpiBytes;
-  const ram = [{ base: 0, size: low }, ...(high > 0 ? [{ base: highMemoryBase, size: high }] : [])];
+  // nobody's between conventional memory and the BIOS area: no video memory, no option ROMs
+  const ram = [{ base: 0, size: 0xa_0000 }, { base: 0xe_0000, size: low - 0xe_0000 }, ...(high > 0 ? [{ base: highMemoryBase, size: high }] : [])];
   const map: MemoryRegion[] = [
     { base: 0, size: 0x9_fc00, type: MemoryType.ram },
     { base: 0x9_fc00, size: 0x400, type: MemoryType.reserved },

@@ -1,5 +1,5 @@
 /**
- * A domain's guest-physical space: RAM and ROM pages map to frames (the p2m), other pages belong to devices or to nobody.
+ * A domain's guest-physical space: RAM and read-only pages map to frames (the p2m), other pages belong to devices or to nobody.
  * Reads of nobody's addresses give all ones, writes are ignored, as on a PC.
  */
 import { Bug } from '../base/assert.ts';
@@ -25,12 +25,14 @@ export interface RamRange {
 }
 
 const noFrame = 0;
+/** What a guest page is. */
+const PageKind = { absent: 0, ram: 1, rom: 2 } as const;
 
 export class GuestSpace {
   readonly pool: FramePool;
   readonly #ram: readonly RamRange[];
   readonly #p2m: Int32Array;
-  readonly #isRam: Uint8Array;
+  readonly #kinds: Uint8Array;
   #windows: readonly DeviceWindow[] = [];
   #watch: CodeWatch | undefined;
 
@@ -39,8 +41,8 @@ export class GuestSpace {
     this.#ram = ram;
     const top = Math.max(...ram.map((r) => r.base + r.size));
     this.#p2m = new Int32Array(Math.ceil(top / pageBytes));
-    this.#isRam = new Uint8Array(this.#p2m.length);
-    for (const r of ram) this.#isRam.fill(1, r.base / pageBytes, (r.base + r.size) / pageBytes);
+    this.#kinds = new Uint8Array(this.#p2m.length);
+    for (const r of ram) this.#kinds.fill(PageKind.ram, r.base / pageBytes, (r.base + r.size) / pageBytes);
   }
 
   get ram(): readonly RamRange[] {
@@ -53,12 +55,20 @@ export class GuestSpace {
     this.#watch = watch;
   }
 
+  /** Makes pages of RAM read-only: later writes, by the processor or by devices, are ignored. */
+  seal(base: number, size: number): void {
+    this.#kinds.fill(PageKind.rom, base / pageBytes, (base + size) / pageBytes);
+  }
+  isReadOnly(page: number): boolean {
+    return this.#kinds[page] === PageKind.rom;
+  }
+
   /** The frame behind a guest page, allocated when it is RAM not touched before; 0 when the page is not RAM. */
   frameOf(page: number): number {
     const frame = this.#p2m[page];
     if (frame === undefined) return noFrame;
     if (frame !== noFrame) return frame;
-    if (this.#isRam[page] === 0) return noFrame;
+    if (this.#kinds[page] === PageKind.absent) return noFrame;
     const fresh = this.pool.allocate(page);
     this.#p2m[page] = fresh;
     return fresh;
@@ -97,7 +107,7 @@ export class GuestSpace {
   write(address: number, data: Uint8Array): void {
     this.#each(address, data.length, (page, offset, at, count) => {
       const frame = this.frameOf(page);
-      if (frame === noFrame) return;
+      if (frame === noFrame || this.isReadOnly(page)) return;
       this.pool.bytes.set(data.subarray(at, at + count), frame * pageBytes + offset);
       this.noteWrite(frame, offset, offset + count);
     });
@@ -105,7 +115,7 @@ export class GuestSpace {
   zero(address: number, length: number): void {
     this.#each(address, length, (page, offset, _at, count) => {
       const frame = this.frameIfPresent(page);
-      if (frame === noFrame) return;
+      if (frame === noFrame || this.isReadOnly(page)) return;
       this.pool.bytes.fill(0, frame * pageBytes + offset, frame * pageBytes + offset + count);
       this.noteWrite(frame, offset, offset + count);
     });

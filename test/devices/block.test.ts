@@ -38,7 +38,8 @@ function bench(disk: Partial<BlockDevice> = {}) {
     ...disk,
   };
   let interrupts = 0;
-  const device = new VirtioBlock(whole, () => interrupts++);
+  const device = new VirtioBlock(whole);
+  device.connect(() => interrupts++);
   const queue = new Queue(memory, 128);
   Object.assign(queue.state, { size: 8, enabled: true, descriptors: 0x1000, driver: 0x2000, device: 0x3000 });
   /** A request of header, data and status; returns the status byte and what lies in the data buffer. */

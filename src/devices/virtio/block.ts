@@ -17,12 +17,11 @@ export class VirtioBlock implements VirtioDevice {
   readonly features: bigint;
   readonly config: Uint8Array;
   readonly #disk: BlockDevice;
-  readonly #interrupt: (queue: Queue) => void;
+  #interrupt: (queue: Queue) => void = () => {};
 
-  constructor(disk: BlockDevice, interrupt: (queue: Queue) => void) {
+  constructor(disk: BlockDevice) {
     this.name = `virtio-blk ${disk.id}`;
     this.#disk = disk;
-    this.#interrupt = interrupt;
     const changes = disk.readOnly ? Feature.readOnly : Feature.discard | Feature.writeZeroes;
     this.features = Feature.segments | Feature.blockSize | Feature.flush | changes;
     this.config = new Uint8Array(60);
@@ -37,6 +36,9 @@ export class VirtioBlock implements VirtioDevice {
     view.setUint32(52, 1, true);
   }
   start(): void {}
+  connect(interrupt: (queue: Queue) => void): void {
+    this.#interrupt = interrupt;
+  }
   reset(): void {}
 
   notify(_index: number, queue: Queue): void {

@@ -14,21 +14,22 @@ export class VirtioConsole implements VirtioDevice {
   readonly features = 0n;
   readonly config = new Uint8Array(12);
   readonly #output: ByteSink;
-  readonly #interrupt: (queue: Queue) => void;
+  #interrupt: (queue: Queue) => void = () => {};
   #input: number[] = [];
   #receiver: Queue | undefined;
 
-  constructor(output: ByteSink, interrupt: (queue: Queue) => void) {
+  constructor(output: ByteSink) {
     this.#output = output;
-    this.#interrupt = interrupt;
   }
   start(queues: readonly Queue[]): void {
     this.#receiver = queues[0];
     this.#deliver();
   }
+  connect(interrupt: (queue: Queue) => void): void {
+    this.#interrupt = interrupt;
+  }
   reset(): void {
-    this.#receiver = undefined;
-    this.#input = [];
+    this.#receiver = undefined; // input stays: it is for the next driver
   }
   /** A byte from the other side; false when the guest does not read and the backlog is full. */
   receive(byte: number): boolean {

@@ -13,13 +13,15 @@ export class VirtioEntropy implements VirtioDevice {
   readonly features = 0n;
   readonly config = new Uint8Array(0);
   readonly #random: (bytes: number) => Uint8Array;
-  readonly #interrupt: (queue: Queue) => void;
+  #interrupt: (queue: Queue) => void = () => {};
 
-  constructor(random: (bytes: number) => Uint8Array, interrupt: (queue: Queue) => void) {
+  constructor(random: (bytes: number) => Uint8Array) {
     this.#random = random;
-    this.#interrupt = interrupt;
   }
   start(): void {}
+  connect(interrupt: (queue: Queue) => void): void {
+    this.#interrupt = interrupt;
+  }
   reset(): void {}
   notify(_index: number, queue: Queue): void {
     let wanted = false;

@@ -13,6 +13,8 @@ export interface VirtioDevice {
   readonly queueSizes: readonly number[];
   /** Device configuration space. */
   readonly config: Uint8Array;
+  /** Gives the device its way to interrupt the driver; once, before anything else. */
+  connect(interrupt: (queue: Queue) => void): void;
   /** The driver rang: requests may wait in a queue. */
   notify(index: number, queue: Queue): void;
   /** The driver is ready, with what it accepted; queues are as it set them up. */
@@ -43,6 +45,7 @@ export class VirtioTransport {
 
   constructor({ device, memory, sendMessage, intx }: TransportParts) {
     this.device = device;
+    device.connect((queue) => this.interrupt(queue));
     this.queues = device.queueSizes.map((size) => new Queue(memory, size));
     this.#features = device.features | Feature.version1 | Feature.indirect | Feature.eventIndex;
     const bar: Bar = { index: 0, size: Layout.size, read: (o, w) => this.#read(o, w), write: (o, w, v) => this.#write(o, w, v) };

@@ -17,7 +17,9 @@ function hostOf(p: Processor, address: bigint, kind: 'read' | 'write'): number {
   const high = Number((address >> 32n) & 0xffff_ffffn) | 0;
   if (high >> 15 !== 0 && high >> 15 !== -1) return 0;
   try {
-    const frame = v.space.frameOf(paging.translate(low, high, accessOf(v, kind)));
+    const page = paging.translate(low, high, accessOf(v, kind));
+    if (kind === 'write' && v.space.isReadOnly(page)) return 0;
+    const frame = v.space.frameOf(page);
     if (frame === 0) return 0;
     if (kind === 'write' && ((v.pool.code[frame * 2] ?? 0) | (v.pool.code[frame * 2 + 1] ?? 0)) !== 0) return 0;
     return frame * pageBytes + (low & 0xfff);
