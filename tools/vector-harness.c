@@ -20,7 +20,8 @@ struct input {
   uint64_t gpr[16];
   uint64_t flags, ip, length;
   uint8_t code[16];
-  uint8_t pad[8];
+  uint8_t mode; /* 64 or 32 */
+  uint8_t pad[7];
   uint8_t fx[512] __attribute__((aligned(16)));
   uint8_t live[LIVE_BYTES];
 };
@@ -67,6 +68,18 @@ static void *fixed(unsigned long at, size_t size, int protection) {
   return p;
 }
 
+/* The same for 32-bit code: flat segments, then a far jump through the pointer at STATE + 144. */
+__attribute__((naked, noreturn)) static void launch32(void) {
+  __asm__ volatile(
+      "fxrstor64 0x30000100\n"
+      "mov $0x2b, %eax\n mov %eax, %ds\n mov %eax, %es\n"
+      "mov 0x30000000, %rax\n mov 0x30000008, %rcx\n mov 0x30000010, %rdx\n mov 0x30000018, %rbx\n"
+      "mov 0x30000028, %rbp\n mov 0x30000030, %rsi\n mov 0x30000038, %rdi\n"
+      "pushq 0x30000080\n popfq\n"
+      "mov 0x30000020, %rsp\n"
+      "ljmpl *0x30000090\n");
+}
+
 int main(int argc, char **argv) {
   if (argc != 3) return 2;
   FILE *in = fopen(argv[1], "rb"), *out = fopen(argv[2], "wb");
@@ -91,7 +104,12 @@ int main(int argc, char **argv) {
     memcpy(state + 256, i.fx, 512);
     memset(&o, 0, sizeof o);
     current = &o;
-    if (sigsetjmp(back, 1) == 0) launch();
+    uint32_t pointer[2] = {(uint32_t)i.ip, 0x23};
+    memcpy(state + 144, pointer, 6);
+    if (sigsetjmp(back, 1) == 0) {
+      if (i.mode == 32) launch32();
+      else launch();
+    }
     memcpy(o.window, window + LIVE_START - 128, LIVE_BYTES + 256);
     fwrite(&o, sizeof o, 1, out);
   }

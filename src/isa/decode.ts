@@ -148,7 +148,7 @@ export class Decoder {
         map = selected as 1 | 2 | 3;
       }
       if (!long) rex = 0x40;
-      vexRegister = (~second >> 3) & (long ? 15 : 7);
+      vexRegister = (~second >> 3) & 15;
       if (second & 4) return undefined; // 256-bit forms: none of the offered rows
       mandatory = [0, 0x66, 0xf3, 0xf2][second & 3] ?? 0;
       vex = true;
@@ -198,7 +198,7 @@ export class Decoder {
           operands.push(registerOperand(letter, ((modrm >> 3) & 7) | ((rex & 4) << 1), bits, rex));
           break;
         case 'B':
-          operands.push(registerOperand('G', vexRegister, bits, 0x40));
+          operands.push(registerOperand('G', long ? vexRegister : vexRegister & 7, bits, 0x40));
           break;
         case 'Z':
           operands.push(registerOperand('G', (byte & 7) | ((rex & 1) << 3), bits, rex));

@@ -15,7 +15,7 @@ import { FramePool, pageBytes } from '../../src/memory/pool.ts';
 import { GuestSpace } from '../../src/memory/space.ts';
 import { InstructionClock } from '../../src/time/clock.ts';
 import { TimerQueue } from '../../src/time/timers.ts';
-import { type Case, type CpuState, codeAddress, windowAddress, windowBytes } from './cases.ts';
+import { type Case, type CpuState, codeAddress, type Mode, windowAddress, windowBytes } from './cases.ts';
 
 const tables = 0x1000;
 const codePage = 0x8000;
@@ -75,13 +75,16 @@ export class Bench {
     map(windowAddress, windowPage, windowBytes / pageBytes, tables + 0x4000);
   }
 
-  load(c: Pick<Case, 'code' | 'before'>): void {
+  load(c: Pick<Case, 'code' | 'before'> & { readonly mode?: Mode }): void {
     const { v } = this.processor;
     enterKernel(v, { mode: 'long', ip: codeAddress, registers: {}, pageTables: tables, gdt: 0 });
     v.set64('cr0', v.get64('cr0') | BigInt(Cr0.mp | Cr0.ne | Cr0.wp));
     v.set64('cr4', v.get64('cr4') | BigInt(Cr4.osfxsr | Cr4.osxmmexcpt));
     v.set('cpl', 3);
-    v.set('segmentRights', 0xfb | Rights.long | Rights.granular, Segment.cs);
+    v.set('segmentRights', 0xfb | Rights.granular | (c.mode === 32 ? Rights.big : Rights.long), Segment.cs);
+    // the selectors that Linux gives its processes
+    [0x2b, c.mode === 32 ? 0x23 : 0x33, 0x2b, 0x2b, 0, 0].forEach((selector, n) => v.set('segmentSelector', selector, n));
+    for (const n of [Segment.es, Segment.ss, Segment.ds]) v.set('segmentRights', 0xf3 | Rights.granular | Rights.big, n);
     v.set('halted', 0);
     v.set('pending', 0);
     const code = new Uint8Array(pageBytes).fill(0xcc);

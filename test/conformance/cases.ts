@@ -1,10 +1,10 @@
 /**
  * Random instructions with random state, made from the instruction tables by a seed: the same seed gives the same case, so a recording holds
- * only what a real processor made of it. 64-bit user mode; memory operands point into a window of two pages.
+ * only what a real processor made of it. User mode, 64-bit or 32-bit code; memory operands point into a window of two pages.
  */
 import { SeededRandom } from '../../src/base/random.ts';
 import { parseCpu } from '../../src/cpu/cpuid.ts';
-import { type CodeSize, type Decoded, Decoder } from '../../src/isa/decode.ts';
+import { type Decoded, Decoder } from '../../src/isa/decode.ts';
 import { instructionTable } from '../../src/isa/families/index.ts';
 import type { Instruction } from '../../src/isa/instruction.ts';
 
@@ -29,7 +29,10 @@ export interface CpuState {
   readonly memory: Uint8Array;
 }
 
+export type Mode = 64 | 32;
+
 export interface Case {
+  readonly mode: Mode;
   readonly seed: number;
   readonly row: Instruction;
   readonly code: Uint8Array;
@@ -39,16 +42,20 @@ export interface Case {
 
 /** Rows that need privilege, touch the system or answer differently each time. */
 const excluded =
-  /^(hlt|in|out|insb?|outsb?|int|int1|int3|iret|into|syscall|sysret|sysenter|sysexit|cli|sti|lgdt|lidt|sgdt|sidt|lldt|ltr|sldt|str|smsw|lmsw|invlpg|clts|invd|wbinvd|wrmsr|rdmsr|rdtsc|rdtscp|rdpmc|cpuid|rsm|xgetbv|xsetbv|clac|stac|monitor|mwait|swapgs|serialize|verr|verw|lar|lsl|rdfsbase|rdgsbase|wrfsbase|wrgsbase|rdrand|rdseed|rdpid|invpcid|xsave.*|xrstor.*|fxsave|fxrstor|jmp far|call far|retf|lss|lfs|lgs|clflush.*|clwb|fwait|push|pop|ud\d|enter|prefetchw|pushf|popf)$/;
-const special = new Set(['push', 'pop']);
-export const testable = (row: Instruction): boolean => {
-  if (row.long === 'never') return false;
+  /^(hlt|in|out|insb?|outsb?|int|int1|int3|iret|into|syscall|sysret|sysenter|sysexit|cli|sti|lgdt|lidt|sgdt|sidt|lldt|ltr|sldt|str|smsw|lmsw|invlpg|clts|invd|wbinvd|wrmsr|rdmsr|rdtsc|rdtscp|rdpmc|cpuid|rsm|xgetbv|xsetbv|clac|stac|monitor|mwait|swapgs|serialize|verr|verw|lar|lsl|rdfsbase|rdgsbase|wrfsbase|wrgsbase|rdrand|rdseed|rdpid|invpcid|xsave.*|xrstor.*|fxsave|fxrstor|jmp far|call far|retf|lss|lfs|lgs|clflush.*|clwb|fwait|push|pop|into|les|lds|ud\d|enter|prefetchw|pushf|popf)$/;
+export const testable = (row: Instruction, mode: Mode): boolean => {
+  if (row.long === (mode === 64 ? 'never' : 'only')) return false;
   if (row.name === 'mov' && row.operands.some((o) => o === 'Cr' || o === 'Dr' || o === 'Sw')) return false;
   if (row.operands.some((o) => o[0] === 'O')) return false;
-  if (special.has(row.name)) return row.operands.length > 0;
+  if (row.name === 'push') return row.operands.length > 0 || mode === 32;
+  if (row.name === 'pop') return row.operands.length > 0; // segment registers take few values
   return !excluded.test(row.name);
 };
-export const rows: readonly Instruction[] = instructionTable.filter(testable);
+const rowsByMode = {
+  64: instructionTable.filter((row) => testable(row, 64)),
+  32: instructionTable.filter((row) => testable(row, 32)),
+} as const;
+export const rowCount = (mode: Mode): number => rowsByMode[mode].length;
 
 const decoder = new Decoder(parseCpu('max').instructions);
 const interestingIntegers = [
@@ -176,7 +183,7 @@ function makeState(r: SeededRandom): CpuState {
 }
 
 /** Bytes of one encoding of the row; undefined when the choice made no sense (the caller tries again). */
-function encode(row: Instruction, r: SeededRandom): Uint8Array | undefined {
+function encode(row: Instruction, r: SeededRandom, mode: Mode): Uint8Array | undefined {
   const bytes: number[] = [];
   const vectorish = row.operands.some((o) => /^[VWUPQN]/.test(o));
   // near branches with 66 differ between Intel and AMD
@@ -188,13 +195,14 @@ function encode(row: Instruction, r: SeededRandom): Uint8Array | undefined {
   if (row.string && row.prefix === undefined && r.below(2) === 0) bytes.push(pick(r, [0xf2, 0xf3]));
   let rex = r.below(2) === 0 ? r.below(8) : 0;
   if (row.w === 1 || (row.w === undefined && r.below(3) === 0)) rex |= 8;
+  if (mode === 32) rex = 0;
   const map = row.opcode >= 0x0f3a00 ? 3 : row.opcode >= 0x0f3800 ? 2 : row.opcode >= 0x0f00 ? 1 : 0;
   const opcode = row.opcode & 0xff;
   if (row.vex) {
     const pp = [0, 0x66, 0xf3, 0xf2].indexOf(row.prefix ?? 0);
-    bytes.push(0xc4, ((~(rex & 7) << 5) & 0xe0) | map, (rex & 8 ? 0x80 : 0) | (r.below(16) << 3) | pp, opcode);
+    bytes.push(0xc4, ((~(rex & 7) << 5) & 0xe0) | map, (rex & 8 ? 0x80 : 0) | (r.below(mode === 64 ? 16 : 8) << 3) | pp, opcode);
   } else {
-    if (rex !== 0 || r.below(4) === 0) bytes.push(0x40 | rex);
+    if (mode === 64 && (rex !== 0 || r.below(4) === 0)) bytes.push(0x40 | rex);
     if (map > 0) bytes.push(0x0f);
     if (map > 1) bytes.push(map === 2 ? 0x38 : 0x3a);
     bytes.push(opcode);
@@ -221,21 +229,23 @@ function encode(row: Instruction, r: SeededRandom): Uint8Array | undefined {
 }
 
 /** The case of a seed: row number seed % rows. */
-export function makeCase(seed: number): Case | undefined {
+export function makeCase(seed: number, mode: Mode = 64): Case | undefined {
+  const rows = rowsByMode[mode];
   const row = rows[seed % rows.length];
   if (!row) return undefined;
   const r = new SeededRandom(BigInt(seed));
   for (let attempt = 0; attempt < 20; attempt++) {
-    const bytes = encode(row, r);
+    const bytes = encode(row, r, mode);
     if (!bytes) continue;
-    const decoded = decoder.decode(bytes, 0, bytes.length, 64 as CodeSize);
+    const decoded = decoder.decode(bytes, 0, bytes.length, mode);
     if (typeof decoded === 'string' || decoded.row !== row) continue;
     const before = makeState(r);
+    if (mode === 32) for (let n = 0; n < 16; n++) before.gpr[n] = n < 8 ? (before.gpr[n] ?? 0n) & 0xffff_ffffn : 0n;
     const code = bytes.slice(0, decoded.length);
     if (row.name.startsWith('j') || row.name.startsWith('loop') || row.name === 'call' || row.name === 'ret') {
       if (!aimJump(row, decoded, code, before, r)) continue;
     }
-    if (aimMemory(decoded, before, r) && usable(decoded, before)) return { seed, row, code, decoded, before };
+    if (aimMemory(decoded, before, r) && usable(decoded, before)) return { mode, seed, row, code, decoded, before };
   }
   return undefined;
 }
@@ -245,7 +255,7 @@ function aimMemory(d: Decoded, s: CpuState, r: SeededRandom): boolean {
   const bytes = Math.max(16, ...d.operands.map((o) => o.size / 8));
   const target = (): bigint =>
     BigInt(windowAddress + liveStart + (r.below(8) === 0 ? 250 : 64 + r.below(24) * 16 + (r.below(3) === 0 ? r.below(16) : 0)));
-  const usesStack = ['push', 'pop', 'call', 'ret', 'leave'].includes(d.row.name);
+  const usesStack = ['push', 'pop', 'pusha', 'popa', 'call', 'ret', 'leave'].includes(d.row.name);
   if (usesStack) s.gpr[4] = BigInt(windowAddress + liveStart + 128 + r.below(16) * 8);
   if (d.row.name === 'leave') s.gpr[5] = BigInt(windowAddress + liveStart + 128 + r.below(16) * 8);
   if (d.row.string || d.row.name === 'xlat') {
@@ -254,11 +264,11 @@ function aimMemory(d: Decoded, s: CpuState, r: SeededRandom): boolean {
     s.gpr[3] = BigInt(windowAddress + liveStart);
     s.gpr[1] = BigInt(r.below(6));
     if (r.below(3) === 0) s.flags |= 0x400;
-    if (d.form.addressSize !== 64) return false;
+    if (d.form.addressSize !== (d.form.long ? 64 : 32)) return false;
   }
   const { memory } = d;
   if (!memory) return true;
-  if (memory.segment >= 4) return false;
+  if (memory.segment >= 4 || d.form.addressSize === 16) return false;
   if (memory.base === 16 || (memory.base < 0 && memory.index < 0)) return d.row.name === 'lea' || d.row.name === 'nop';
   const wanted = target();
   const mask = d.form.addressSize === 32 ? 0xffff_ffffn : 0xffff_ffff_ffff_ffffn;
@@ -277,7 +287,7 @@ function aimMemory(d: Decoded, s: CpuState, r: SeededRandom): boolean {
   if (d.row.name.startsWith('bt') && d.operands[1]?.kind === 'register') {
     const n = d.operands[1].number;
     if (n === memory.base || n === memory.index) return false;
-    s.gpr[n] = BigInt.asUintN(64, BigInt(r.below(1024) - 512));
+    s.gpr[n] = BigInt.asUintN(d.form.long ? 64 : 32, BigInt(r.below(1024) - 512));
     if (address < BigInt(windowAddress + 1024) || address > BigInt(windowAddress + windowBytes - 1024)) address = 0n;
   }
   return (

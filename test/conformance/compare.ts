@@ -15,7 +15,7 @@ export interface Report {
 }
 
 const hex = (n: bigint | number): string => n.toString(16);
-const signals: Readonly<Record<number, readonly number[]>> = { 4: [6], 5: [-1], 8: [0, 16, 19], 11: [12, 13, 14], 7: [12, 17] };
+const signals: Readonly<Record<number, readonly number[]>> = { 4: [6], 5: [-1], 8: [0, 16, 19], 11: [5, 12, 13, 14], 7: [12, 17] };
 const statusFlags = 0xcd5; // with DF
 
 export function differences(c: Case, o: RecordedOutcome, r: Result): string[] {
@@ -26,7 +26,8 @@ export function differences(c: Case, o: RecordedOutcome, r: Result): string[] {
     if (BigInt(wanted) !== BigInt(got)) out.push(`${what}: ${hex(wanted)}, here ${hex(got)}`);
   };
   if (o.signal === 5) check('ip', (o.ip - 1) & 0xffff, r.ip & 0xffff);
-  c.before.gpr.forEach((before, n) => check(`r${n}`, o.gpr.get(n) ?? before, r.gpr[n] ?? 0n));
+  const registers = c.mode === 64 ? 16 : 8;
+  c.before.gpr.slice(0, registers).forEach((before, n) => check(`r${n}`, o.gpr.get(n) ?? before, r.gpr[n] ?? 0n));
   if (r.fault < 0) {
     const mask = statusFlags & ~undefinedFlags(c.decoded, c.before);
     check('flags', o.flags & mask, r.flags & mask);
@@ -51,11 +52,11 @@ export function differences(c: Case, o: RecordedOutcome, r: Result): string[] {
 export function compareRecording(packed: Uint8Array, failuresMax: number): Report {
   const data = gunzipSync(packed);
   const end = data.indexOf(10);
-  const head = JSON.parse(data.subarray(0, end).toString()) as { vendor: string; model: string };
+  const head = JSON.parse(data.subarray(0, end).toString()) as { vendor: string; model: string; mode?: 64 | 32 };
   const report: Report = { vendor: head.vendor, model: head.model, compared: 0, failed: 0, failures: [], byRow: new Map() };
   const bench = new Bench();
   for (const outcome of decodeOutcomes(data.subarray(end + 1))) {
-    const c = makeCase(outcome.seed);
+    const c = makeCase(outcome.seed, head.mode ?? 64);
     if (!c) throw new Error(`seed ${outcome.seed} gives no case: the recording is older than the tables; npm run vectors:record`);
     report.compared++;
     for (const executor of ['evaluator', 'interpreter'] as const) {

@@ -51,6 +51,15 @@ export function undefinedFlags(d: Decoded, before: CpuState): number {
     case 'tzcnt':
     case 'lzcnt':
       return overflow | sign | parity | adjust;
+    case 'aaa':
+    case 'aas':
+      return overflow | sign | zero | parity;
+    case 'aad':
+    case 'aam':
+      return overflow | adjust | carry;
+    case 'daa':
+    case 'das':
+      return overflow;
     case 'bextr':
       return adjust | sign | parity;
     case 'andn':

@@ -38,6 +38,7 @@ export function writeHarnessInput(out: Buffer, c: Case, ip: number): void {
   out.writeBigUInt64LE(BigInt(ip), 136);
   out.writeBigUInt64LE(BigInt(c.code.length), 144);
   out.set(c.code, 152);
+  out[168] = c.mode;
   out.set(fxsaveImage(c.before), 176);
   out.set(c.before.memory.subarray(liveStart, liveStart + liveBytes), 688);
 }
