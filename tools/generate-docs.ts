@@ -47,7 +47,6 @@ ${instructionTable.length} rows. Operands in the notation of the opcode maps (sr
 from one text; the translator is not written yet. x87 rows stand for all instructions of their opcode.
 
 Answered with #UD because the models do not offer them: AVX and later vector extensions, SHA, VMX, SVM, SMX, SGX, CET, TSX, MPX, PKU, MONITOR/MWAIT.
-Not implemented, and said so when a guest uses it: hardware task switching (task gates, far transfers to a TSS).
 
 | name | encoding | operands | feature | 64-bit mode | evaluator | interpreter | translator |
 |---|---|---|---|---|---|---|---|

@@ -203,9 +203,6 @@ class Session {
       case 'triple-fault':
         process.stderr.write(`\ntestudo: the guest shut itself down by a triple fault (${reason.why})\n`);
         return 3;
-      case 'unimplemented':
-        process.stderr.write(`\ntestudo: the guest used something that is ${reason.what}\n`);
-        return 4;
     }
   }
 }

@@ -8,7 +8,7 @@ import {
 } from './segments.ts';
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';
 import { Flag, Rights, Segment } from './state.ts';
-import { Unimplemented } from './unimplemented.ts';
+import { switchTask } from './tasks.ts';
 
 export interface Interruption {
   readonly vector: number;
@@ -165,7 +165,7 @@ function stackOfTask(p: Processor, offset: number): bigint {
 function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): void {
   const { v } = p;
   const gate = readGate(p, event);
-  if (gate.type === 5) throw new Unimplemented('task gates (hardware task switching)');
+  if (gate.type === 5) return switchTask(p, gate.selector, 'gate', returnIp, event.error);
   const external = event.software ? 0 : 1;
   const { code, level } = targetSegment(p, gate.selector, external);
   const cpl = v.get('cpl');
@@ -226,7 +226,8 @@ export function interruptReturn(p: Processor, size: number): void {
   }
   if ((v.get('systemFlags') & Flag.nested) !== 0) {
     if (v.longActive) throw protection(0);
-    throw new Unimplemented('IRET with NT set (hardware task switching)');
+    const link = Number(p.loadSystem(v.get64('segmentBase', Segment.tr), 2));
+    return switchTask(p, link, 'return', v.nextIp);
   }
   const bytes = size / 8;
   const ip = stackValue(p, 0, size);

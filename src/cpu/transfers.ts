@@ -7,7 +7,7 @@ import type { Processor } from './processor.ts';
 import { type Descriptor, dplOf, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setSegment, stackSize } from './segments.ts';
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';
 import { Efer, Flag, Rights, Segment } from './state.ts';
-import { Unimplemented } from './unimplemented.ts';
+import { switchTask } from './tasks.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const canonicalAddress = (address: bigint): boolean => canonical(Number(BigInt.asIntN(32, address >> 32n)));
@@ -29,7 +29,7 @@ export function jumpFar(p: Processor, selector: number, offset: bigint, size: nu
     const gate = callGate(p, selector, target);
     if (!isConforming(gate.code.rights) && dplOf(gate.code.rights) !== v.get('cpl')) throw protection(gate.selector & 0xfffc);
     goTo(p, gate.selector, gate.code, gate.offset, 64);
-  } else if (!v.longActive && [1, 5, 9].includes(target.rights & 0x1f)) throw new Unimplemented('far jump to a task (hardware task switching)');
+  } else if (!v.longActive && [1, 5, 9].includes(target.rights & 0x1f)) switchTask(p, taskSelector(p, selector, target), 'jump', v.nextIp);
   else throw protection(selector & 0xfffc);
 }
 
@@ -59,6 +59,14 @@ function goTo(p: Processor, selector: number, d: Descriptor, offset: bigint, siz
   setSegment(v, Segment.cs, (selector & ~3) | v.get('cpl'), { ...d, base: long ? 0n : d.base, rights: d.rights | Rights.accessed });
   v.jump(ip);
   v.refreshMode();
+}
+
+/** The TSS that a far transfer names, directly or through a task gate; both need the privilege of their DPL. */
+function taskSelector(p: Processor, selector: number, d: Descriptor): number {
+  if (dplOf(d.rights) < p.v.get('cpl') || dplOf(d.rights) < (selector & 3)) throw protection(selector & 0xfffc);
+  if ((d.rights & 0x1f) !== 5) return selector;
+  if ((d.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, selector & 0xfffc);
+  return Number((p.loadSystem(d.address, 4) >> 16n) & 0xffffn);
 }
 
 interface CallGate { readonly selector: number; readonly offset: bigint; readonly code: Descriptor; readonly parameters: number; readonly width: 2 | 4 | 8 }
@@ -103,8 +111,9 @@ export function callFar(p: Processor, selector: number, offset: bigint, size: nu
       return goTo(p, selector, target, offset, size);
     }
     if ((target.rights & 0x1f) !== 12 && ((target.rights & 0x1f) !== 4 || v.longActive)) {
-      if (!v.longActive && [1, 5, 9].includes(target.rights & 0x1f)) throw new Unimplemented('far call of a task (hardware task switching)');
-      throw protection(selector & 0xfffc);
+      if (v.longActive || ![1, 5, 9].includes(target.rights & 0x1f)) throw protection(selector & 0xfffc);
+      switchTask(p, taskSelector(p, selector, target), 'call', ip);
+      return;
     }
     const gate = callGate(p, selector, target);
     if (isConforming(gate.code.rights) || dplOf(gate.code.rights) === v.get('cpl')) {

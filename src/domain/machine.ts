@@ -4,7 +4,6 @@ import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { Flag } from '../cpu/state.ts';
-import { Unimplemented } from '../cpu/unimplemented.ts';
 import type { Power } from '../devices/power/power.ts';
 import type { Uart } from '../devices/uart/uart.ts';
 import type { VirtioConsole } from '../devices/virtio/console.ts';
@@ -19,8 +18,7 @@ export type StopReason =
   | { readonly kind: 'power-off' }
   | { readonly kind: 'reset' }
   | { readonly kind: 'exit'; readonly status: number }
-  | { readonly kind: 'triple-fault'; readonly why: string }
-  | { readonly kind: 'unimplemented'; readonly what: string };
+  | { readonly kind: 'triple-fault'; readonly why: string };
 
 /** Why a slice ended: its time is over, the processor sleeps until a deadline (or for ever), or the machine stopped. */
 export type SliceEnd =
@@ -174,7 +172,6 @@ export class Machine {
   /** What ends the domain, but not the host. */
   #fatal(problem: unknown): void {
     if (problem instanceof TripleFault) this.requestStop({ kind: 'triple-fault', why: problem.why });
-    else if (problem instanceof Unimplemented) this.requestStop({ kind: 'unimplemented', what: problem.message });
     else throw problem;
   }
 

@@ -1,4 +1,4 @@
-# Walks through the processor's modes and says so on the first serial port: protected, real, virtual-8086, long, compatibility; then exits with 0x10.
+# Walks through the processor's modes and says so on the first serial port: protected, real, virtual-8086, a task switch, long, compatibility; then exits with 0x10.
 # as --64 -o modes.o modes.s && ld -Ttext 0x100000 --oformat binary -o modes.bin modes.o
 .macro say c
   mov $0x3f8, %dx
@@ -70,6 +70,26 @@ caught:
   testl $0x20000, 12(%esp)
   jz bad
   say 'V'
+  # a task that is called, says T and returns
+  mov $task, %eax
+  mov %eax, tss2 + 0x20
+  movl $2, tss2 + 0x24
+  movl $'T', tss2 + 0x28
+  movl $0x7f000, tss2 + 0x38
+  movw $0x10, tss2 + 0x48
+  movw $0x08, tss2 + 0x4c
+  movw $0x10, tss2 + 0x50
+  movw $0x10, tss2 + 0x54
+  mov $tss2, %eax
+  mov %ax, gdt + 0x3a
+  shr $16, %eax
+  mov %al, gdt + 0x3c
+  mov %ah, gdt + 0x3f
+  lcall $0x38, $0
+  str %ax
+  cmp $0x28, %ax
+  jne bad
+  say 'K'
   # long mode: identity map of 1 GiB by 2 MiB pages
   mov $0x10000, %edi
   xor %eax, %eax
@@ -97,6 +117,10 @@ caught:
   or $0x80000000, %eax
   mov %eax, %cr0
   ljmp $0x30, $long
+task:
+  mov $0x3f8, %dx
+  out %al, %dx
+  iret
 bad:
   say '!'
   mov $0, %al
@@ -172,6 +196,7 @@ gdt:
   .quad 0x000093000000ffff   # 20 data, 64 KiB
   .quad 0x0000890000000067   # 28 TSS
   .quad 0x00af9b000000ffff   # 30 code, 64-bit
+  .quad 0x0000890000000067   # 38 another TSS
 gdtr:
   .word gdtr - gdt - 1
   .long gdt
@@ -181,3 +206,4 @@ idtr:
 .align 8
 idt: .fill 14, 8, 0
 tss: .fill 104, 1, 0
+tss2: .fill 104, 1, 0

@@ -23,13 +23,13 @@ async function run(data: Uint8Array, modules: readonly { name: string; arguments
   return { output, end };
 }
 
-test('protected, real, virtual-8086, long and compatibility mode work in turn, and port 0xF4 ends with QEMU’s status', async () => {
+test('protected, real, virtual-8086, a called task, long and compatibility mode work in turn, and port 0xF4 ends with QEMU’s status', async () => {
   const { output, end } = await run(program);
-  expect(output).toBe('PRVLC');
+  expect(output).toBe('PRVTKLC');
   expect(end).toEqual({ kind: 'stopped', reason: { kind: 'exit', status: 0x21 } });
 });
 test('a triple fault stops the machine, not the program', async () => {
   const broken = program.slice();
-  broken.set([0x0f, 0x0b], 36); // UD2 at the entry, with an empty IDT
+  broken.set([0x0f, 0x0b], 32); // UD2 at the entry, with an empty IDT
   expect((await run(broken)).end).toMatchObject({ kind: 'stopped', reason: { kind: 'triple-fault' } });
 });
