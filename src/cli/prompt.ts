@@ -82,7 +82,7 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
       return stay(memory(machine, BigInt(`0x${address}`), length));
     }
     case 'devices':
-      return stay(machine.deviceNames.join('\n'));
+      return stay(machine.chips.names.join('\n'));
     case 'exits':
       return stay(exits(machine, secondsRun));
     case 'continue':

@@ -2,8 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { checkOptions, type RawOptions, type RunOptions, readConfigFile, type TraceKind } from '../config/options.ts';
-import { buildMachine, type MachineConfig, type MachineWorld } from '../domain/build.ts';
-import type { Machine, StopReason } from '../domain/machine.ts';
+import { buildMachine } from '../domain/build.ts';
+import type { MachineConfig, MachineWorld } from '../domain/config.ts';
+import type { Machine } from '../domain/machine.ts';
+import type { StopReason } from '../domain/stop-reason.ts';
 import { Runner } from '../host/runner.ts';
 import { FileDisk } from './file-disk.ts';
 import { defaultGuest, readFile, reason } from './files.ts';
@@ -140,7 +142,7 @@ class Session {
     const machine = this.#machine;
     if (!machine) return;
     // a guest told to use the virtio console reads there
-    const reader = /\bconsole=hvc/.test(this.#options.append ?? '') ? machine.virtioConsole : machine.uart;
+    const reader = /\bconsole=hvc/.test(this.#options.append ?? '') ? machine.chips.virtioConsole : machine.chips.uart;
     let taken = 0;
     while (taken < this.#waiting.length && reader.receive(this.#waiting[taken] ?? 0)) taken++;
     this.#waiting = this.#waiting.slice(taken);

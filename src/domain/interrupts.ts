@@ -1,5 +1,5 @@
 /** The interrupt wiring of the machine: ISA lines to 8259 and IOAPIC, messages to local APICs. */
-import type { InterruptMessage, LocalApic } from '../cpu/local-apic.ts';
+import type { InterruptMessage, LocalApic, LocalApicParts } from '../cpu/local-apic.ts';
 import type { Line } from '../devices/device.ts';
 import { IoApic } from '../devices/ioapic/ioapic.ts';
 import type { MsiMessage } from '../devices/pci/function.ts';
@@ -8,7 +8,7 @@ import { Pic } from '../devices/pic/pic.ts';
 export class InterruptController {
   readonly pic: Pic;
   readonly ioapic: IoApic;
-  #apics: readonly LocalApic[] = [];
+  readonly #apics: LocalApic[] = [];
 
   constructor(wake: () => void) {
     this.pic = new Pic((level) => {
@@ -16,8 +16,14 @@ export class InterruptController {
     });
     this.ioapic = new IoApic((message) => this.deliver(message));
   }
-  connect(apics: readonly LocalApic[]): void {
-    this.#apics = apics;
+  /** Makes a local APIC with its connections to the bus, and adds it. */
+  connect(make: (bus: Pick<LocalApicParts, 'send' | 'endOfInterrupt'>) => LocalApic): LocalApic {
+    const apic = make({
+      send: (message, shorthand, from) => this.command(message, shorthand, from),
+      endOfInterrupt: (vector) => this.ioapic.endOfInterrupt(vector),
+    });
+    this.#apics.push(apic);
+    return apic;
   }
   /** An ISA interrupt line: IRQ 0 is IOAPIC pin 2, the others have their own number. */
   isa(irq: number): Line {

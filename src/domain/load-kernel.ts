@@ -5,7 +5,7 @@ import { type Entry, isBzImage, loadLinux } from '../firmware/linux.ts';
 import { findMultiboot, loadMultiboot } from '../firmware/multiboot.ts';
 import { loadPvh } from '../firmware/pvh.ts';
 import type { GuestSpace } from '../memory/space.ts';
-import type { MachineConfig, MachineWorld } from './build.ts';
+import type { MachineConfig, MachineWorld } from './config.ts';
 
 export interface LoadParts {
   readonly config: MachineConfig;

@@ -4,21 +4,14 @@ import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { Flag } from '../cpu/state.ts';
-import type { Power } from '../devices/power/power.ts';
-import type { Uart } from '../devices/uart/uart.ts';
-import type { VirtioConsole } from '../devices/virtio/console.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
+import type { Chips } from './chips.ts';
 import type { InterruptController } from './interrupts.ts';
+import type { StopReason } from './stop-reason.ts';
 import { type Trace, traceFault, traceInstruction } from './trace.ts';
-
-export type StopReason =
-  | { readonly kind: 'power-off' }
-  | { readonly kind: 'reset' }
-  | { readonly kind: 'exit'; readonly status: number }
-  | { readonly kind: 'triple-fault'; readonly why: string };
 
 /** Why a slice ended: its time is over, the processor sleeps until a deadline (or for ever), or the machine stopped. */
 export type SliceEnd =
@@ -33,11 +26,8 @@ export interface MachineParts {
   readonly clock: Clock;
   readonly instructionClock: InstructionClock | undefined;
   readonly interrupts: InterruptController;
-  readonly uart: Uart;
-  readonly virtioConsole: VirtioConsole;
-  readonly power: Power;
+  readonly chips: Chips;
   readonly pool: FramePool;
-  readonly deviceNames: readonly string[];
   readonly trace: Trace | undefined;
 }
 
@@ -49,12 +39,9 @@ const singleStepBit = 0x4000;
 export class Machine {
   readonly processor: Processor;
   readonly interpreter: Interpreter;
-  readonly uart: Uart;
-  readonly virtioConsole: VirtioConsole;
-  readonly power: Power;
+  readonly chips: Chips;
   readonly pool: FramePool;
   readonly clock: Clock;
-  readonly deviceNames: readonly string[];
   readonly #trace: Trace | undefined;
   readonly #timers: TimerQueue;
   readonly #instructionClock: InstructionClock | undefined;
@@ -70,12 +57,9 @@ export class Machine {
   constructor(parts: MachineParts) {
     this.processor = parts.processor;
     this.interpreter = parts.interpreter;
-    this.uart = parts.uart;
-    this.virtioConsole = parts.virtioConsole;
-    this.power = parts.power;
+    this.chips = parts.chips;
     this.pool = parts.pool;
     this.clock = parts.clock;
-    this.deviceNames = parts.deviceNames;
     this.#trace = parts.trace;
     this.#timers = parts.timers;
     this.#instructionClock = parts.instructionClock;

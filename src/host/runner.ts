@@ -1,5 +1,6 @@
 /** Runs a machine on this thread: slices of work, sleep while the guest is idle, input in between. */
-import type { Machine, StopReason } from '../domain/machine.ts';
+import type { Machine } from '../domain/machine.ts';
+import type { StopReason } from '../domain/stop-reason.ts';
 
 export interface RunnerParts {
   readonly hostMilliseconds: () => number;

@@ -50,7 +50,43 @@ const candidatesOf = (): ReadonlyMap<number, readonly Instruction[]> => {
 };
 
 const noOperation = row('nop', 0x90, '', nothing);
+/** First number of each opcode map, by VEX's numbering. */
 const mapNumbers = [0, 0x0f00, 0x0f3800, 0x0f3a00] as const;
+
+interface Prefixes {
+  operand: boolean;
+  address: boolean;
+  lock: boolean;
+  rep: 0 | 0xf2 | 0xf3;
+  /** -1: no override. */
+  segment: number;
+  rex: number;
+  /** The byte behind the prefixes. */
+  byte: number;
+}
+interface Opcode {
+  /** As in the rows. */
+  readonly number: number;
+  readonly rex: number;
+  readonly mandatory: number;
+  readonly vex: boolean;
+  /** VEX.vvvv. */
+  readonly register: number;
+}
+/** What the operands of an instruction depend on. */
+interface Place {
+  readonly opcode: Opcode;
+  readonly modrm: number;
+  readonly size: Size;
+  readonly addressSize: 16 | 32 | 64;
+  readonly long: boolean;
+  readonly segment: number;
+}
+interface Found {
+  readonly operands: DecodedOperand[];
+  readonly immediates: bigint[];
+  absolute: MemoryOperand | undefined;
+}
 
 export class Decoder {
   readonly #features: ReadonlySet<Feature>;
@@ -98,164 +134,140 @@ export class Decoder {
     return BigInt.asIntN(count * 8, this.#unsigned(count));
   }
 
+  /** Undefined when the opcode is; otherwise `#failed` says what was wrong. */
   #instruction(code: CodeSize): Decoded | undefined {
     const long = code === 64;
-    let operand = false;
-    let address = false;
-    let lock = false;
-    let rep: 0 | 0xf2 | 0xf3 = 0;
-    let segment = -1;
-    let rex = 0;
-    let byte = 0;
-    for (;;) {
-      byte = this.#byte();
-      if (this.#failed) return undefined;
-      if (byte === 0x66) operand = true;
-      else if (byte === 0x67) address = true;
-      else if (byte === 0xf0) lock = true;
-      else if (byte === 0xf2 || byte === 0xf3) rep = byte;
-      else if (byte === 0x26 || byte === 0x2e || byte === 0x36 || byte === 0x3e) segment = long ? segment : (byte >> 3) & 3;
-      else if (byte === 0x64 || byte === 0x65) segment = byte - 0x60;
-      else if (long && (byte & 0xf0) === 0x40) {
-        rex = byte;
-        const next = this.#peek();
-        if (isPrefix(next) || (next & 0xf0) === 0x40) rex = 0; // a REX not right before the opcode is ignored
-        else {
-          byte = this.#byte();
-          break;
-        }
-      } else break;
-    }
-    if (this.#failed) return undefined;
-
-    let map: 0 | 1 | 2 | 3 = 0;
-    let vex = false;
-    let vexRegister = 0;
-    let vexWide = false;
-    let mandatory: number = rep !== 0 ? rep : operand ? 0x66 : 0;
-    if ((byte === 0xc4 || byte === 0xc5) && (long || (this.#peek() & 0xc0) === 0xc0)) {
-      if (rex || lock || rep || operand) return undefined;
-      const first = this.#byte();
-      let second = first;
-      rex = ((~first >> 5) & 4) | 0x40;
-      map = 1;
-      if (byte === 0xc4) {
-        rex |= (~first >> 5) & 3;
-        second = this.#byte();
-        vexWide = (second & 0x80) !== 0;
-        const selected = first & 0x1f;
-        if (selected < 1 || selected > 3) return undefined;
-        map = selected as 1 | 2 | 3;
-      }
-      if (!long) rex = 0x40;
-      vexRegister = (~second >> 3) & 15;
-      if (second & 4) return undefined; // 256-bit forms: none of the offered rows
-      mandatory = [0, 0x66, 0xf3, 0xf2][second & 3] ?? 0;
-      vex = true;
-      if (vexWide) rex |= 8;
-      byte = this.#byte();
-    } else if (byte === 0x0f) {
-      byte = this.#byte();
-      map = 1;
-      if (byte === 0x38) {
-        map = 2;
-        byte = this.#byte();
-      } else if (byte === 0x3a) {
-        map = 3;
-        byte = this.#byte();
-      }
-    }
-    if (this.#failed) return undefined;
-
-    const opcode = mapNumbers[map] + byte;
-    const candidates = this.#rows.get(opcode);
+    const p = this.#prefixes(long);
+    const o = this.#failed ? undefined : this.#opcode(p, long);
+    if (!o || this.#failed) return undefined;
+    const candidates = this.#rows.get(o.number);
     if (!candidates) return undefined;
-    const modrm = this.#hasModrm(candidates[0] as Instruction) ? this.#peek() : -1;
-    if (modrm >= 0) this.#byte();
+    const modrm = this.#hasModrm(candidates[0] as Instruction) ? this.#byte() : -1;
     if (this.#failed) return undefined;
-    const wide = (rex & 8) !== 0;
-    const selected = this.#select(candidates, { mandatory, modrm, wide, long, vex });
+    const wide = (o.rex & 8) !== 0;
+    const selected = this.#select(candidates, { mandatory: o.mandatory, modrm, wide, long, vex: o.vex });
     if (!selected) return undefined;
-    if (vex && vexRegister !== 0 && !selected.operands.includes('By')) return undefined; // an unused VEX.vvvv must be all ones
-    const row = opcode === 0x90 && (rex & 1) === 0 ? noOperation : selected; // XCHG of the accumulator with itself would clear its upper half
+    if (o.vex && o.register !== 0 && !selected.operands.includes('By')) return undefined; // an unused VEX.vvvv must be all ones
+    const row = o.number === 0x90 && (o.rex & 1) === 0 ? noOperation : selected; // XCHG of the accumulator with itself would clear its upper half
 
-    const size = operandSize(row, { code, operand: operand && row.prefix !== 0x66, wide });
-    const addressSize: 16 | 32 | 64 = long ? (address ? 32 : 64) : (code === 16) !== address ? 16 : 32;
-    const memory = modrm >= 0 && modrm >> 6 !== 3 && !row.operands.includes('Rr') ? this.#memory(modrm, rex, addressSize, segment, long) : undefined;
-    const immediates: bigint[] = [];
-    const operands: DecodedOperand[] = [];
-    let absolute: MemoryOperand | undefined;
-    for (const notation of row.operands) {
-      const bits = operandBits(notation, size, long);
-      const letter = notation === 'AL' || notation === 'CL' || notation === 'DX' ? '' : notation[0];
-      switch (letter) {
-        case 'E': case 'M': case 'R': case 'W': case 'U': case 'Q': case 'N': {
-          if (modrm >> 6 !== 3 && !(letter === 'R')) operands.push({ kind: 'memory', size: bits, number: 0 });
-          else operands.push(registerOperand(letter === 'W' || letter === 'U' ? 'V' : letter === 'Q' || letter === 'N' ? 'P' : 'G', (modrm & 7) | ((rex & 1) << 3), bits, rex));
-          break;
-        }
-        case 'G': case 'V': case 'P':
-          operands.push(registerOperand(letter, ((modrm >> 3) & 7) | ((rex & 4) << 1), bits, rex));
-          break;
-        case 'B':
-          operands.push(registerOperand('G', long ? vexRegister : vexRegister & 7, bits, 0x40));
-          break;
-        case 'Z':
-          operands.push(registerOperand('G', (byte & 7) | ((rex & 1) << 3), bits, rex));
-          break;
-        case 'I': {
-          const sign = notation === 'Is' || (notation === 'Iz' && size !== 16);
-          const bytes = notation === 'Ib' || notation === 'Is' ? 1 : notation === 'Iw' ? 2 : notation === 'Iv' ? size / 8 : size === 16 ? 2 : 4;
-          const value = sign ? this.#signed(bytes) : this.#unsigned(bytes);
-          immediates.push(sign ? BigInt.asUintN(size, value) : value);
-          operands.push({ kind: 'immediate', size: notation === 'Ib' ? 8 : notation === 'Iw' ? 16 : size, number: immediates.length - 1 });
-          break;
-        }
-        case 'J':
-          immediates.push(this.#signed(notation === 'Jb' ? 1 : size === 16 && !long ? 2 : 4));
-          break;
-        case 'O':
-          absolute = { base: -1, index: -1, scale: 0, displacement: this.#unsigned(addressSize / 8), segment: segment < 0 ? 3 : segment };
-          operands.push({ kind: 'memory', size: bits, number: 0 });
-          break;
-        case 'A': {
-          const offset = this.#unsigned(size === 16 ? 2 : 4);
-          immediates.push(offset | (this.#unsigned(2) << 32n));
-          operands.push({ kind: 'immediate', size: 64, number: immediates.length - 1 });
-          break;
-        }
-        case 'S': {
-          const number = (modrm >> 3) & 7;
-          if (number > 5 || (number === 1 && row.opcode === 0x8e)) return undefined;
-          operands.push({ kind: 'segment', size: 16, number });
-          break;
-        }
-        case 'C': case 'D': {
-          const number = ((modrm >> 3) & 7) | ((rex & 4) << 1);
-          if (letter === 'C' ? ![0, 2, 3, 4, 8].includes(number) : number > 7) return undefined;
-          operands.push({ kind: letter === 'C' ? 'control' : 'debug', size: bits, number });
-          break;
-        }
-        case '1':
-          immediates.push(1n);
-          operands.push({ kind: 'immediate', size: 8, number: immediates.length - 1 });
-          break;
-        default:
-          operands.push(fixedOperand(notation, size));
-      }
+    const size = operandSize(row, { code, operand: p.operand && row.prefix !== 0x66, wide });
+    const addressSize: 16 | 32 | 64 = long ? (p.address ? 32 : 64) : (code === 16) !== p.address ? 16 : 32;
+    const direct = modrm < 0 || modrm >> 6 === 3 || row.operands.includes('Rr');
+    const memory = direct ? undefined : this.#memory(modrm, o.rex, addressSize, p.segment, long);
+    const found: Found = { operands: [], immediates: [], absolute: undefined };
+    const at: Place = { opcode: o, modrm, size, addressSize, long, segment: p.segment };
+    for (const notation of row.operands) if (!this.#operand(notation, row, at, found)) return undefined;
+    const { operands, immediates } = found;
+    if (this.#failed || (p.lock && !lockable(row, operands))) return undefined;
+    const immediate = row.immediateInShape ? Number((immediates.at(-1) ?? 0n) & 0xffn) : row.modrmInShape ? (modrm >> 6 === 3 ? modrm : modrm & 0x38) : 0;
+    const form: Form = { size, addressSize, long, rep: row.string ? p.rep : 0, condition: row.opcode & 15, segment: p.segment < 0 ? 3 : p.segment, immediate };
+    return { row, length: this.#at - this.#start, form, operands, memory: memory ?? found.absolute, immediates, lock: p.lock };
+  }
+
+  /** Legacy prefixes in any order, then REX; the last byte read is the opcode's first. */
+  #prefixes(long: boolean): Prefixes {
+    const p: Prefixes = { operand: false, address: false, lock: false, rep: 0, segment: -1, rex: 0, byte: 0 };
+    for (;;) {
+      const byte = this.#byte();
+      p.byte = byte;
+      if (this.#failed) return p;
+      if (byte === 0x66) p.operand = true;
+      else if (byte === 0x67) p.address = true;
+      else if (byte === 0xf0) p.lock = true;
+      else if (byte === 0xf2 || byte === 0xf3) p.rep = byte;
+      else if (byte === 0x26 || byte === 0x2e || byte === 0x36 || byte === 0x3e) p.segment = long ? p.segment : (byte >> 3) & 3;
+      else if (byte === 0x64 || byte === 0x65) p.segment = byte - 0x60;
+      else if (long && (byte & 0xf0) === 0x40) {
+        const next = this.#peek();
+        if (isPrefix(next) || (next & 0xf0) === 0x40) continue; // a REX not right before the opcode is ignored
+        p.rex = byte;
+        p.byte = this.#byte();
+        return p;
+      } else return p;
     }
-    if (this.#failed) return undefined;
-    if (lock && !(row.lock && operands[0]?.kind === 'memory') && !(row.lock && operands[1]?.kind === 'memory' && row.name === 'xchg')) return undefined;
-    const form: Form = {
-      size,
-      addressSize,
-      long,
-      rep: row.string ? rep : 0,
-      condition: row.opcode & 15,
-      segment: segment < 0 ? 3 : segment,
-      immediate: row.immediateInShape ? Number((immediates.at(-1) ?? 0n) & 0xffn) : row.modrmInShape ? (modrm >> 6 === 3 ? modrm : modrm & 0x38) : 0,
+  }
+
+  /** The opcode with its map, by escape bytes or by VEX. */
+  #opcode(p: Prefixes, long: boolean): Opcode | undefined {
+    if ((p.byte === 0xc4 || p.byte === 0xc5) && (long || (this.#peek() & 0xc0) === 0xc0)) return this.#vex(p, long);
+    const mandatory = p.rep !== 0 ? p.rep : p.operand ? 0x66 : 0;
+    const plain = { rex: p.rex, mandatory, vex: false, register: 0 };
+    if (p.byte !== 0x0f) return { ...plain, number: p.byte };
+    const second = this.#byte();
+    if (second === 0x38) return { ...plain, number: 0x0f3800 + this.#byte() };
+    if (second === 0x3a) return { ...plain, number: 0x0f3a00 + this.#byte() };
+    return { ...plain, number: 0x0f00 + second };
+  }
+  #vex(p: Prefixes, long: boolean): Opcode | undefined {
+    if (p.rex || p.lock || p.rep || p.operand) return undefined;
+    const first = this.#byte();
+    let second = first;
+    let rex = ((~first >> 5) & 4) | 0x40;
+    let map = 1;
+    if (p.byte === 0xc4) {
+      rex |= (~first >> 5) & 3;
+      map = first & 0x1f;
+      second = this.#byte();
+      if (map < 1 || map > 3) return undefined;
+    }
+    if (!long) rex = 0x40;
+    if (p.byte === 0xc4 && (second & 0x80) !== 0) rex |= 8;
+    if ((second & 4) !== 0) return undefined; // 256-bit forms: none of the offered rows
+    const mandatory = [0, 0x66, 0xf3, 0xf2][second & 3] ?? 0;
+    return { number: (mapNumbers[map] ?? 0) + this.#byte(), rex, mandatory, vex: true, register: (~second >> 3) & 15 };
+  }
+
+  /** One operand; false when its encoding is not legal. */
+  #operand(notation: Notation, row: Instruction, at: Place, found: Found): boolean {
+    const { opcode, modrm, size, addressSize, long, segment } = at;
+    const { rex } = opcode;
+    const bits = operandBits(notation, size, long);
+    const { operands, immediates } = found;
+    const immediate = (value: bigint, width: number): void => {
+      operands.push({ kind: 'immediate', size: width, number: immediates.push(value) - 1 });
     };
-    return { row, length: this.#at - this.#start, form, operands, memory: memory ?? absolute, immediates, lock };
+    switch (notation === 'AL' || notation === 'CL' || notation === 'DX' ? '' : notation[0]) {
+      case 'E': case 'M': case 'W': case 'U': case 'Q': case 'N':
+        if (modrm >> 6 !== 3) operands.push({ kind: 'memory', size: bits, number: 0 });
+        else operands.push(registerOperand(notation, (modrm & 7) | ((rex & 1) << 3), bits, rex));
+        return true;
+      case 'R':
+        operands.push(registerOperand(notation, (modrm & 7) | ((rex & 1) << 3), bits, rex));
+        return true;
+      case 'G': case 'V': case 'P':
+        operands.push(registerOperand(notation, ((modrm >> 3) & 7) | ((rex & 4) << 1), bits, rex));
+        return true;
+      case 'B':
+        operands.push(registerOperand(notation, opcode.register & (long ? 15 : 7), bits, 0x40));
+        return true;
+      case 'Z':
+        operands.push(registerOperand(notation, (opcode.number & 7) | ((rex & 1) << 3), bits, rex));
+        return true;
+      case 'I': {
+        const sign = notation === 'Is' || (notation === 'Iz' && size !== 16);
+        const bytes = notation === 'Ib' || notation === 'Is' ? 1 : notation === 'Iw' ? 2 : notation === 'Iv' ? size / 8 : size === 16 ? 2 : 4;
+        immediate(sign ? BigInt.asUintN(size, this.#signed(bytes)) : this.#unsigned(bytes), notation === 'Ib' ? 8 : notation === 'Iw' ? 16 : size);
+        return true;
+      }
+      case '1':
+        immediate(1n, 8);
+        return true;
+      case 'J':
+        immediates.push(this.#signed(notation === 'Jb' ? 1 : size === 16 && !long ? 2 : 4));
+        return true;
+      case 'O':
+        found.absolute = { base: -1, index: -1, scale: 0, displacement: this.#unsigned(addressSize / 8), segment: segment < 0 ? 3 : segment };
+        operands.push({ kind: 'memory', size: bits, number: 0 });
+        return true;
+      case 'A':
+        immediate(this.#unsigned(size === 16 ? 2 : 4) | (this.#unsigned(2) << 32n), 64);
+        return true;
+      case 'S': case 'C': case 'D':
+        return specialOperand(notation, row, { number: ((modrm >> 3) & 7) | ((rex & 4) << 1), bits }, operands);
+      default:
+        operands.push(fixedOperand(notation, size));
+        return true;
+    }
   }
 
   #peek(): number {
@@ -351,12 +363,31 @@ function operandBits(notation: Notation, size: Size, long: boolean): number {
   }
 }
 
-function registerOperand(letter: 'G' | 'V' | 'P', number: number, size: number, rex: number): DecodedOperand {
-  if (letter === 'V') return { kind: 'xmm', size, number };
-  if (letter === 'P') return { kind: 'mmx', size, number: number & 7 };
+/** V, W, U are XMM registers, P, Q, N MMX registers, all others general ones. */
+function registerOperand(notation: Notation, number: number, size: number, rex: number): DecodedOperand {
+  const letter = notation[0];
+  if (letter === 'V' || letter === 'W' || letter === 'U') return { kind: 'xmm', size, number };
+  if (letter === 'P' || letter === 'Q' || letter === 'N') return { kind: 'mmx', size, number: number & 7 };
   if (size === 8 && rex === 0 && number >= 4) return { kind: 'high', size, number: number - 4 };
   return { kind: 'register', size, number };
 }
+
+/** Segment, control and debug registers; false for those that do not exist. */
+function specialOperand(notation: Notation, row: Instruction, { number, bits }: { readonly number: number; readonly bits: number }, operands: DecodedOperand[]): boolean {
+  if (notation === 'Sw') {
+    const segment = number & 7;
+    if (segment > 5 || (segment === 1 && row.opcode === 0x8e)) return false;
+    operands.push({ kind: 'segment', size: 16, number: segment });
+    return true;
+  }
+  if (notation === 'Cr' ? ![0, 2, 3, 4, 8].includes(number) : number > 7) return false;
+  operands.push({ kind: notation === 'Cr' ? 'control' : 'debug', size: bits, number });
+  return true;
+}
+
+/** LOCK needs a row that allows it, and memory to lock. */
+const lockable = (row: Instruction, operands: readonly DecodedOperand[]): boolean =>
+  row.lock === true && (operands[0]?.kind === 'memory' || (row.name === 'xchg' && operands[1]?.kind === 'memory'));
 
 function fixedOperand(notation: Notation, size: Size): DecodedOperand {
   if (notation === 'AL') return { kind: 'register', size: 8, number: 0 };

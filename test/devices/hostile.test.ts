@@ -74,7 +74,7 @@ for (const seed of [1n, 2n, 3n]) {
         else v.space.writeDevice(address, width, value());
       }
     }
-    expect(machine.uart.backlog).toBeLessThanOrEqual(65_536);
+    expect(machine.chips.uart.backlog).toBeLessThanOrEqual(65_536);
     expect(v.pool.used).toBeLessThanOrEqual((64 * 2 ** 20) / 4096);
   });
 }

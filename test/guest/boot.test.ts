@@ -28,7 +28,7 @@ async function session(commands: string): Promise<{ output: string; retired: num
       decompress: unpack,
     },
   );
-  for (const c of commands) machine.uart.receive(c.charCodeAt(0));
+  for (const c of commands) machine.chips.uart.receive(c.charCodeAt(0));
   for (;;) {
     const end = machine.runSlice(() => time++, time + 1000);
     if (end.kind === 'stopped') {

@@ -1,0 +1,37 @@
+/** What a machine is made from: its configuration, and the world it is connected to. */
+import type { TraceKind } from '../config/options.ts';
+import type { Unpack } from '../firmware/linux.ts';
+import type { BlockDevice } from '../storage/block-device.ts';
+import type { HostMilliseconds } from '../time/clock.ts';
+
+export interface MachineModule {
+  readonly name: string;
+  readonly arguments: string;
+  readonly data: Uint8Array;
+}
+
+export interface MachineConfig {
+  readonly memoryMiB: number;
+  readonly kernel: { readonly name: string; readonly data: Uint8Array };
+  readonly initrd?: { readonly name: string; readonly data: Uint8Array };
+  /** Multiboot modules. */
+  readonly modules?: readonly MachineModule[];
+  readonly commandLine: string;
+  readonly disks?: readonly BlockDevice[];
+  readonly cpu?: string;
+  /** Time follows retired instructions, and the run repeats bit for bit. */
+  readonly deterministic?: boolean;
+  /** For RDRAND and the kernel's seed; needed for a deterministic run, otherwise injected chance. */
+  readonly seed: bigint;
+}
+
+export interface MachineWorld {
+  readonly hostMilliseconds: HostMilliseconds;
+  /** Milliseconds since 1970 at power-on. */
+  readonly epochMs: number;
+  readonly serialOutput: (byte: number) => void;
+  /** The virtio console's output; dropped when absent. */
+  readonly consoleOutput?: (byte: number) => void;
+  readonly decompress: Unpack;
+  readonly trace?: { readonly kinds: ReadonlySet<TraceKind>; readonly line: (text: string) => void };
+}
