@@ -13,7 +13,7 @@ interface Breakpoint {
 }
 
 function* enabled(v: Vcpu): Generator<Breakpoint> {
-  const dr7 = v.low('debug', 7);
+  const dr7 = v.dr7;
   if ((dr7 & 0xff) === 0) return;
   for (let index = 0; index < 4; index++) {
     if ((dr7 & (3 << (2 * index))) === 0) continue;
@@ -25,7 +25,7 @@ function* enabled(v: Vcpu): Generator<Breakpoint> {
 
 /** Whether a page has a data breakpoint: such pages stay out of the TLB. */
 export function isWatched(v: Vcpu, low: number, high: number): boolean {
-  if ((v.low('debug', 7) & 0xff) === 0) return false;
+  if ((v.dr7 & 0xff) === 0) return false;
   const page = ((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)) >> 12n;
   for (const b of enabled(v)) if (b.kind !== Kind.execute && b.address >> 12n === page) return true;
   return false;
@@ -33,7 +33,7 @@ export function isWatched(v: Vcpu, low: number, high: number): boolean {
 
 /** Notes an access of the instruction at hand; the trap comes when it has ended. */
 export function noteAccess(v: Vcpu, low: number, high: number, bytes: number, write: boolean): void {
-  if ((v.low('debug', 7) & 0xff) === 0) return;
+  if ((v.dr7 & 0xff) === 0) return;
   const start = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
   for (const b of enabled(v)) {
     if (b.kind !== Kind.access && !(b.kind === Kind.write && write)) continue;
@@ -50,7 +50,7 @@ export const hasInstructionBreakpoints = (v: Vcpu): boolean => {
 
 /** Bits of DR6 for the instruction about to run; none while RF is set. */
 export function instructionBreakpoints(v: Vcpu): number {
-  if ((v.get('systemFlags') & Flag.resume) !== 0) return 0;
+  if ((v.systemFlags & Flag.resume) !== 0) return 0;
   const linear = BigInt.asUintN(v.long ? 64 : 32, v.ip + v.get64('segmentBase', 1));
   let hits = 0;
   for (const b of enabled(v)) if (b.kind === Kind.execute && b.address === linear) hits |= 1 << b.index;

@@ -7,7 +7,7 @@ const reservedCr3 = 0x7fff_ff00_0000_0000n;
 
 export function readControl(p: Processor, number: number): bigint {
   const { v } = p;
-  if (v.get('cpl') !== 0) throw protection(0);
+  if (v.cpl !== 0) throw protection(0);
   switch (number) {
     case 0: return v.get64('cr0');
     case 2: return v.get64('cr2');
@@ -20,7 +20,7 @@ export function readControl(p: Processor, number: number): bigint {
 
 export function writeControl(p: Processor, number: number, value: bigint): void {
   const { v } = p;
-  if (v.get('cpl') !== 0) throw protection(0);
+  if (v.cpl !== 0) throw protection(0);
   const masked = v.long ? value : value & 0xffff_ffffn;
   switch (number) {
     case 0: return writeCr0(p, masked);
@@ -38,20 +38,20 @@ export function writeControl(p: Processor, number: number, value: bigint): void 
 export function writeCr0(p: Processor, value: bigint): void {
   const { v } = p;
   if (value >> 32n !== 0n) throw protection(0);
-  const before = v.low('cr0');
+  const before = v.cr0;
   const known = 0xe005_003f;
   const after = (Number(value) & known) >>> 0 | Cr0.et;
   if ((after & Cr0.pg) !== 0 && (after & Cr0.pe) === 0) throw protection(0);
   if ((after & Cr0.nw) !== 0 && (after & Cr0.cd) === 0) throw protection(0);
-  const efer = v.low('efer');
+  const efer = v.efer;
   const turnsOn = (after & Cr0.pg) !== 0 && (before & Cr0.pg) === 0;
   const turnsOff = (after & Cr0.pg) === 0 && (before & Cr0.pg) !== 0;
   if (turnsOn && (efer & Efer.lme) !== 0) {
-    if ((v.low('cr4') & Cr4.pae) === 0 || (v.get('segmentRights', Segment.cs) & Rights.long) !== 0) throw protection(0);
+    if ((v.cr4 & Cr4.pae) === 0 || (v.get('segmentRights', Segment.cs) & Rights.long) !== 0) throw protection(0);
     v.set64('efer', BigInt(efer | Efer.lma));
   }
   if (turnsOff) {
-    if (v.long || (v.low('cr4') & Cr4.pcide) !== 0) throw protection(0);
+    if (v.long || (v.cr4 & Cr4.pcide) !== 0) throw protection(0);
     v.set64('efer', BigInt(efer & ~Efer.lma));
   }
   v.set64('cr0', BigInt(after >>> 0));
@@ -61,7 +61,7 @@ export function writeCr0(p: Processor, value: bigint): void {
 
 function writeCr3(p: Processor, value: bigint): void {
   const { v } = p;
-  const pcid = (v.low('cr4') & Cr4.pcide) !== 0;
+  const pcid = (v.cr4 & Cr4.pcide) !== 0;
   const kept = pcid ? value & ~(1n << 63n) : value;
   if (v.longActive && (kept & (reservedCr3 | (1n << 63n))) !== 0n) throw protection(0);
   v.set64('cr3', kept);
@@ -76,9 +76,9 @@ function writeCr4(p: Processor, value: bigint): void {
     has('umip', Cr4.umip) | has('fsgsbase', Cr4.fsgsbase) | has('pcid', Cr4.pcide) | has('xsave', Cr4.osxsave) | has('smep', Cr4.smep) | has('smap', Cr4.smap);
   if ((value & ~BigInt(legal)) !== 0n) throw protection(0);
   const after = Number(value);
-  const before = v.low('cr4');
+  const before = v.cr4;
   if (v.longActive && (after & Cr4.pae) === 0) throw protection(0);
-  if ((after & Cr4.pcide) !== 0 && (before & Cr4.pcide) === 0 && (!v.longActive || (v.low('cr3') & 0xfff) !== 0)) throw protection(0);
+  if ((after & Cr4.pcide) !== 0 && (before & Cr4.pcide) === 0 && (!v.longActive || (v.cr3 & 0xfff) !== 0)) throw protection(0);
   v.set64('cr4', BigInt(after));
   if (before !== after) v.flushTlb();
   v.refreshMode();
@@ -86,12 +86,12 @@ function writeCr4(p: Processor, value: bigint): void {
 
 export function readDebug(p: Processor, number: number): bigint {
   const { v } = p;
-  if (v.get('cpl') !== 0) throw protection(0);
+  if (v.cpl !== 0) throw protection(0);
   return v.get64('debug', debugIndex(p, number));
 }
 export function writeDebug(p: Processor, number: number, value: bigint): void {
   const { v } = p;
-  if (v.get('cpl') !== 0) throw protection(0);
+  if (v.cpl !== 0) throw protection(0);
   const index = debugIndex(p, number);
   if (index >= 6 && value >> 32n !== 0n && v.long) throw protection(0);
   const stored = index === 6 ? (value & 0xe00fn) | 0xffff_0ff0n : index === 7 ? (value & 0xffff_2bffn) | 0x400n : value;
@@ -101,14 +101,14 @@ export function writeDebug(p: Processor, number: number, value: bigint): void {
 /** DR4 and DR5 are DR6 and DR7, or nothing with CR4.DE. */
 function debugIndex(p: Processor, number: number): number {
   if (number !== 4 && number !== 5) return number;
-  if ((p.v.low('cr4') & Cr4.de) !== 0) throw undefinedOpcode();
+  if ((p.v.cr4 & Cr4.de) !== 0) throw undefinedOpcode();
   return number + 2;
 }
 
 export function writeXcr0(p: Processor): void {
   const { v } = p;
-  if ((v.low('cr4') & Cr4.osxsave) === 0) throw undefinedOpcode();
-  if (v.get('cpl') !== 0) throw protection(0);
+  if ((v.cr4 & Cr4.osxsave) === 0) throw undefinedOpcode();
+  if (v.cpl !== 0) throw protection(0);
   const value = (BigInt(v.low('gpr', 2)) << 32n) | BigInt(v.low('gpr', 0));
   if (v.low('gpr', 1) !== 0 || (value & 1n) === 0n || value > 3n) throw protection(0);
   v.set64('xcr0', value);
@@ -117,8 +117,8 @@ export function writeXcr0(p: Processor): void {
 /** STAC and CLAC. */
 export function setAlignmentFlag(p: Processor, on: boolean): void {
   const { v } = p;
-  if (v.get('cpl') !== 0) throw undefinedOpcode();
-  const flags = v.get('systemFlags');
+  if (v.cpl !== 0) throw undefinedOpcode();
+  const flags = v.systemFlags;
   v.set('systemFlags', on ? flags | Flag.alignment : flags & ~Flag.alignment);
   v.refreshMode();
 }

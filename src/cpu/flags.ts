@@ -19,7 +19,7 @@ export function readFlags(v: Vcpu): number {
   const parity = (oddParity(Number(result & 0xffn)) ^ 1 ^ (bits >> 2)) & 1;
   const status =
     ((bits >>> 31) & 1) | (parity << 2) | (((bits >> 3) & 1) << 4) | (result === 0n ? Flag.zero : 0) | (sign << 7) | ((((bits ^ (bits << 1)) >>> 31) & 1) << 11);
-  return status | Flag.fixed | v.get('systemFlags');
+  return status | Flag.fixed | v.systemFlags;
 }
 
 /** The six arithmetic flags from an EFLAGS image. */

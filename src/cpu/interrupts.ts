@@ -61,7 +61,7 @@ function deliverReal(p: Processor, event: Interruption): void {
     v.setRegister(4, sp);
     throw problem;
   }
-  v.set('systemFlags', v.get('systemFlags') & ~(Flag.interrupt | Flag.trap | Flag.alignment | Flag.resume));
+  v.set('systemFlags', v.systemFlags & ~(Flag.interrupt | Flag.trap | Flag.alignment | Flag.resume));
   setRealCode(p, Number(target >> 16n));
   v.jump(target & 0xffffn);
   v.refreshMode();
@@ -93,7 +93,7 @@ function readGate(p: Processor, { vector, software }: Interruption): Gate {
   const high = Number(words >> 32n);
   const type = (high >> 8) & 0x1f;
   if (!(long ? [14, 15] : [5, 6, 7, 14, 15]).includes(type)) throw protection(error);
-  if (software && ((high >> 13) & 3) < v.get('cpl')) throw protection(error);
+  if (software && ((high >> 13) & 3) < v.cpl) throw protection(error);
   if ((high & 0x8000) === 0) throw new Fault(Vector.notPresent, error);
   const narrow = type === 6 || type === 7;
   const offset = BigInt(((low & 0xffff) | (narrow ? 0 : high & 0xffff_0000)) >>> 0);
@@ -107,10 +107,10 @@ function targetSegment(p: Processor, selector: number, external: number): { code
   const error = (selector & 0xfffc) | external;
   if (nullSelector(selector)) throw protection(external);
   const code = readDescriptor(p, selector);
-  if (!code || !isCode(code.rights) || dplOf(code.rights) > v.get('cpl')) throw protection(error);
+  if (!code || !isCode(code.rights) || dplOf(code.rights) > v.cpl) throw protection(error);
   if (v.longActive && (code.rights & (Rights.long | Rights.big)) !== Rights.long) throw protection(error);
   if ((code.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, error);
-  return { code, level: isConforming(code.rights) ? v.get('cpl') : dplOf(code.rights) };
+  return { code, level: isConforming(code.rights) ? v.cpl : dplOf(code.rights) };
 }
 
 function deliverLong(p: Processor, event: Interruption, returnIp: bigint): void {
@@ -118,7 +118,7 @@ function deliverLong(p: Processor, event: Interruption, returnIp: bigint): void 
   const gate = readGate(p, event);
   const external = event.software ? 0 : 1;
   const { code, level } = targetSegment(p, gate.selector, external);
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   let pointer = v.register(4);
   if (gate.ist !== 0) pointer = stackOfTask(p, 0x24 + (gate.ist - 1) * 8);
   else if (level !== cpl) pointer = stackOfTask(p, 4 + level * 8);
@@ -146,7 +146,7 @@ function savedResume(event: Interruption): number {
 function enter(p: Processor, { gate, code, level, stack }: { gate: Gate; code: Descriptor; level: number; stack: bigint }): void {
   const { v } = p;
   const clears = Flag.trap | Flag.nested | Flag.resume | Flag.virtual8086 | (gate.type & 1 ? 0 : Flag.interrupt);
-  v.set('systemFlags', v.get('systemFlags') & ~clears);
+  v.set('systemFlags', v.systemFlags & ~clears);
   v.setRegister(4, stack);
   markAccessed(p, code);
   setSegment(v, Segment.cs, (gate.selector & ~3) | level, { ...code, base: v.longActive ? 0n : code.base, rights: code.rights | Rights.accessed });
@@ -168,7 +168,7 @@ function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): 
   if (gate.type === 5) return switchTask(p, gate.selector, 'gate', returnIp, event.error);
   const external = event.software ? 0 : 1;
   const { code, level } = targetSegment(p, gate.selector, external);
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   const width = gate.type >= 14 ? 4 : 2;
   const flags = BigInt(readFlags(v) | savedResume(event));
   const from8086 = v.virtual8086;
@@ -224,7 +224,7 @@ export function interruptReturn(p: Processor, size: number): void {
     if (iopl(v) !== 3) throw protection(0);
     return returnReal(p, size);
   }
-  if ((v.get('systemFlags') & Flag.nested) !== 0) {
+  if ((v.systemFlags & Flag.nested) !== 0) {
     if (v.longActive) throw protection(0);
     const link = Number(p.loadSystem(v.get64('segmentBase', Segment.tr), 2));
     return switchTask(p, link, 'return', v.nextIp);
@@ -233,7 +233,7 @@ export function interruptReturn(p: Processor, size: number): void {
   const ip = stackValue(p, 0, size);
   const selector = Number(stackValue(p, bytes, size) & 0xffffn);
   const flags = Number(stackValue(p, 2 * bytes, size) & 0xffff_ffffn);
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   if (!v.longActive && size === 32 && (flags & Flag.virtual8086) !== 0 && cpl === 0) return returnTo8086(p, ip, selector, flags);
   const code = returnCode(p, selector, ip);
   const level = selector & 3;
@@ -269,7 +269,7 @@ export function returnCode(p: Processor, selector: number, ip: bigint): Descript
   const error = selector & 0xfffc;
   const code = readDescriptor(p, selector);
   const level = selector & 3;
-  if (!code || !isCode(code.rights) || level < v.get('cpl')) throw protection(error);
+  if (!code || !isCode(code.rights) || level < v.cpl) throw protection(error);
   if (isConforming(code.rights) ? dplOf(code.rights) > level : dplOf(code.rights) !== level) throw protection(error);
   if (v.longActive && (code.rights & (Rights.long | Rights.big)) === (Rights.long | Rights.big)) throw protection(error);
   if ((code.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, error);

@@ -108,9 +108,9 @@ function writeEfer(p: Processor, value: bigint): void {
   const { v } = p;
   const legal = BigInt(Efer.sce | Efer.lme | Efer.lma | Efer.nxe);
   if ((value & ~legal) !== 0n) throw protection(0);
-  const before = v.low('efer');
+  const before = v.efer;
   const after = (Number(value) & ~Efer.lma) | (before & Efer.lma);
-  if (((before ^ after) & Efer.lme) !== 0 && (v.low('cr0') & 0x8000_0000) !== 0) throw protection(0);
+  if (((before ^ after) & Efer.lme) !== 0 && (v.cr0 & 0x8000_0000) !== 0) throw protection(0);
   v.set64('efer', BigInt(after));
   if (((before ^ after) & Efer.nxe) !== 0) v.flushTlb();
 }

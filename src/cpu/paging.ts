@@ -26,7 +26,7 @@ const supervisorAccess = kinds(false);
 export const systemRead: Access = { write: false, execute: false, user: false, implicit: true };
 export const systemWrite: Access = { write: true, execute: false, user: false, implicit: true };
 
-export const accessOf = (v: Vcpu, kind: 'read' | 'write' | 'fetch'): Access => (v.get('cpl') === 3 ? userAccess : supervisorAccess)[kind];
+export const accessOf = (v: Vcpu, kind: 'read' | 'write' | 'fetch'): Access => (v.cpl === 3 ? userAccess : supervisorAccess)[kind];
 
 const Entry = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, large: 0x80, global: 0x100 } as const;
 const noExecute = 0x8000_0000 | 0;
@@ -66,13 +66,13 @@ export class Paging {
   /** Translates or throws #PF (CR2 set); the result is in `found`, its page number is returned. */
   translate(low: number, high: number, access: Access): number {
     const v = this.#v;
-    const cr0 = v.low('cr0');
+    const cr0 = v.cr0;
     if ((cr0 & Cr0.pg) === 0) {
       this.#identity(low);
       return this.found.page;
     }
-    const efer = v.low('efer');
-    const cr4 = v.low('cr4');
+    const efer = v.efer;
+    const cr4 = v.cr4;
     this.#passedCount = 0;
     const nxe = (efer & Efer.nxe) !== 0;
     if ((cr4 & Cr4.pae) === 0) this.#walkLegacy(low, access);
@@ -91,7 +91,7 @@ export class Paging {
     const v = this.#v;
     const long = v.longActive;
     v.set64('cr2', (BigInt(long ? high >>> 0 : 0) << 32n) | BigInt(low >>> 0));
-    const fetchBit = access.execute && (((v.low('efer') & Efer.nxe) !== 0 && (v.low('cr4') & Cr4.pae) !== 0) || (v.low('cr4') & Cr4.smep) !== 0) ? 0x10 : 0;
+    const fetchBit = access.execute && (((v.efer & Efer.nxe) !== 0 && (v.cr4 & Cr4.pae) !== 0) || (v.cr4 & Cr4.smep) !== 0) ? 0x10 : 0;
     throw new Fault(Vector.page, bits | (access.write ? 2 : 0) | (access.user ? 4 : 0) | fetchBit);
   }
   #word(index: number): number {
@@ -106,7 +106,7 @@ export class Paging {
 
   #walkPae(low: number, high: number, access: Access, long: boolean, nxe: boolean): void {
     const v = this.#v;
-    const cr3Low = v.low('cr3');
+    const cr3Low = v.cr3;
     const cr3High = long ? Number(v.get64('cr3') >> 32n) & physicalHigh : 0;
     let table = cr3High * 0x10_0000 + (cr3Low >>> 12);
     let user = true;
@@ -157,14 +157,14 @@ export class Paging {
   #walkLegacy(low: number, access: Access): void {
     const v = this.#v;
     const f = this.found;
-    const outer = this.#entry(v.low('cr3') >>> 12, (low >>> 22) * 4);
+    const outer = this.#entry(v.cr3 >>> 12, (low >>> 22) * 4);
     const directory = outer < 0 ? -1 : this.#word(outer);
     if ((directory & Entry.present) === 0) this.#fault(low, 0, access, 0);
     this.#passed[this.#passedCount++] = outer;
     f.user = (directory & Entry.user) !== 0;
     f.writable = (directory & Entry.writable) !== 0;
     f.execute = true;
-    if ((directory & Entry.large) !== 0 && (v.low('cr4') & Cr4.pse) !== 0) {
+    if ((directory & Entry.large) !== 0 && (v.cr4 & Cr4.pse) !== 0) {
       if ((directory & 0x20_0000) !== 0) this.#fault(low, 0, access, 9);
       f.page = ((directory >>> 13) & physicalHigh) * 0x10_0000 + ((directory >>> 22) << 10) + ((low >>> 12) & 0x3ff); // PSE-36
       f.dirty = (directory & Entry.dirty) !== 0;
@@ -190,7 +190,7 @@ export class Paging {
     if (access.execute) {
       if (!f.execute || (f.user && (cr4 & Cr4.smep) !== 0)) this.#fault(low, high, access, 1);
     } else if (f.user && (cr4 & Cr4.smap) !== 0) {
-      if (access.implicit || (this.#v.get('systemFlags') & Flag.alignment) === 0) this.#fault(low, high, access, 1);
+      if (access.implicit || (this.#v.systemFlags & Flag.alignment) === 0) this.#fault(low, high, access, 1);
     }
   }
 

@@ -77,7 +77,7 @@ export function loadSegment(p: Processor, index: number, selector: number): void
     setRealSegment(v, index, selector);
     return;
   }
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   const error = selector & 0xfffc;
   if (nullSelector(selector)) {
     if (index === Segment.ss && !(v.long && cpl !== 3 && (selector & 3) === cpl)) throw protection(0);
@@ -146,10 +146,10 @@ export function visible(p: Processor, selector: number, purpose: 'rights' | 'lim
   if (purpose === 'write' && !isWritableData(d.rights)) return undefined;
   if (!(isCode(d.rights) && isConforming(d.rights))) {
     const dpl = dplOf(d.rights);
-    if (v.get('cpl') > dpl || (selector & 3) > dpl) return undefined;
+    if (v.cpl > dpl || (selector & 3) > dpl) return undefined;
   }
   return d;
 }
 
 /** The flag that makes SS:ESP writes go through a 16-bit stack pointer and the like; here for callers that need IOPL. */
-export const iopl = (v: Vcpu): number => (v.get('systemFlags') & Flag.iopl) >> 12;
+export const iopl = (v: Vcpu): number => (v.systemFlags & Flag.iopl) >> 12;

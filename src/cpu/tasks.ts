@@ -75,7 +75,7 @@ function loadTask(p: Processor, base: bigint, l: Layout, nested: boolean): void 
   const registers = Array.from({ length: 8 }, (_, n) => get(l.registers + n * l.bytes));
   const selectors = Array.from({ length: l.segmentCount }, (_, n) => Number(get(l.segments + n * l.bytes) & 0xffffn));
   const [ip, flags, ldt] = [get(l.ip), Number(get(l.flags)), Number(get(l.ldt) & 0xffffn)];
-  if (l.cr3 !== undefined && (v.low('cr0') & Cr0.pg) !== 0) {
+  if (l.cr3 !== undefined && (v.cr0 & Cr0.pg) !== 0) {
     v.set64('cr3', get(l.cr3));
     v.flushTlb();
   }

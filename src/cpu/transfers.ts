@@ -27,7 +27,7 @@ export function jumpFar(p: Processor, selector: number, offset: bigint, size: nu
     goTo(p, selector, target, offset, size);
   } else if ((target.rights & 0x1f) === 12 || ((target.rights & 0x1f) === 4 && !v.longActive)) {
     const gate = callGate(p, selector, target);
-    if (!isConforming(gate.code.rights) && dplOf(gate.code.rights) !== v.get('cpl')) throw protection(gate.selector & 0xfffc);
+    if (!isConforming(gate.code.rights) && dplOf(gate.code.rights) !== v.cpl) throw protection(gate.selector & 0xfffc);
     goTo(p, gate.selector, gate.code, gate.offset, 64);
   } else if (!v.longActive && [1, 5, 9].includes(target.rights & 0x1f)) switchTask(p, taskSelector(p, selector, target), 'jump', v.nextIp);
   else throw protection(selector & 0xfffc);
@@ -43,7 +43,7 @@ function farTarget(p: Processor, selector: number): Descriptor {
 /** A direct far transfer to a code segment keeps the privilege level. */
 function checkCode(p: Processor, selector: number, d: Descriptor): void {
   const { v } = p;
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   const error = selector & 0xfffc;
   if (isConforming(d.rights) ? dplOf(d.rights) > cpl : (selector & 3) > cpl || dplOf(d.rights) !== cpl) throw protection(error);
   if (v.longActive && (d.rights & (Rights.long | Rights.big)) === (Rights.long | Rights.big)) throw protection(error);
@@ -56,14 +56,14 @@ function goTo(p: Processor, selector: number, d: Descriptor, offset: bigint, siz
   const ip = size === 16 ? offset & 0xffffn : size === 32 && !long ? offset & 0xffff_ffffn : offset;
   if (long ? !canonicalAddress(ip) : ip > BigInt(d.limit)) throw protection(0);
   markAccessed(p, d);
-  setSegment(v, Segment.cs, (selector & ~3) | v.get('cpl'), { ...d, base: long ? 0n : d.base, rights: d.rights | Rights.accessed });
+  setSegment(v, Segment.cs, (selector & ~3) | v.cpl, { ...d, base: long ? 0n : d.base, rights: d.rights | Rights.accessed });
   v.jump(ip);
   v.refreshMode();
 }
 
 /** The TSS that a far transfer names, directly or through a task gate; both need the privilege of their DPL. */
 function taskSelector(p: Processor, selector: number, d: Descriptor): number {
-  if (dplOf(d.rights) < p.v.get('cpl') || dplOf(d.rights) < (selector & 3)) throw protection(selector & 0xfffc);
+  if (dplOf(d.rights) < p.v.cpl || dplOf(d.rights) < (selector & 3)) throw protection(selector & 0xfffc);
   if ((d.rights & 0x1f) !== 5) return selector;
   if ((d.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, selector & 0xfffc);
   return Number((p.loadSystem(d.address, 4) >> 16n) & 0xffffn);
@@ -74,7 +74,7 @@ interface CallGate { readonly selector: number; readonly offset: bigint; readonl
 function callGate(p: Processor, selector: number, d: Descriptor): CallGate {
   const { v } = p;
   const error = selector & 0xfffc;
-  if (dplOf(d.rights) < v.get('cpl') || dplOf(d.rights) < (selector & 3)) throw protection(error);
+  if (dplOf(d.rights) < v.cpl || dplOf(d.rights) < (selector & 3)) throw protection(error);
   if ((d.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, error);
   const words = p.loadSystem(d.address, 8);
   const low = Number(words & 0xffff_ffffn);
@@ -85,7 +85,7 @@ function callGate(p: Processor, selector: number, d: Descriptor): CallGate {
   const target = low >>> 16;
   if (nullSelector(target)) throw protection(0);
   const code = readDescriptor(p, target);
-  if (!code || !isCode(code.rights) || dplOf(code.rights) > v.get('cpl')) throw protection(target & 0xfffc);
+  if (!code || !isCode(code.rights) || dplOf(code.rights) > v.cpl) throw protection(target & 0xfffc);
   if (v.longActive && (code.rights & (Rights.long | Rights.big)) !== Rights.long) throw protection(target & 0xfffc);
   if ((code.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, target & 0xfffc);
   return { selector: target, offset, code, parameters: high & 0x1f, width };
@@ -116,7 +116,7 @@ export function callFar(p: Processor, selector: number, offset: bigint, size: nu
       return;
     }
     const gate = callGate(p, selector, target);
-    if (isConforming(gate.code.rights) || dplOf(gate.code.rights) === v.get('cpl')) {
+    if (isConforming(gate.code.rights) || dplOf(gate.code.rights) === v.cpl) {
       pushReturn(gate.width * 8);
       return goTo(p, gate.selector, gate.code, gate.offset, 64);
     }
@@ -164,7 +164,7 @@ export function returnFar(p: Processor, extra: bigint, size: number): void {
     releaseStack(p, BigInt(2 * bytes) + extra);
     return real(p, selector, ip);
   }
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   const code = returnCode(p, selector, ip);
   const level = selector & 3;
   if (level === cpl) {
@@ -200,7 +200,7 @@ function flat(v: Vcpu, code: number, stack: number, level: number, long: boolean
 
 export function systemCall(p: Processor): void {
   const { v } = p;
-  if (!v.long || (v.low('efer') & Efer.sce) === 0) throw undefinedOpcode();
+  if (!v.long || (v.efer & Efer.sce) === 0) throw undefinedOpcode();
   const flags = readFlags(v);
   v.setRegister(1, v.nextIp);
   v.setRegister(11, BigInt(flags & ~Flag.resume));
@@ -213,8 +213,8 @@ export function systemCall(p: Processor): void {
 
 export function systemReturn(p: Processor, size: number): void {
   const { v } = p;
-  if (!v.long || (v.low('efer') & Efer.sce) === 0) throw undefinedOpcode();
-  if (v.get('cpl') !== 0) throw protection(0);
+  if (!v.long || (v.efer & Efer.sce) === 0) throw undefinedOpcode();
+  if (v.cpl !== 0) throw protection(0);
   const base = Number((v.get64('star') >> 48n) & 0xffffn);
   const ip = v.register(1);
   const long = size === 64;
@@ -230,7 +230,7 @@ export function systemEnter(p: Processor): void {
   const selector = v.low('sysenterCs') & 0xfffc;
   if (!v.protectedMode || selector === 0) throw protection(0);
   const long = v.longActive;
-  v.set('systemFlags', v.get('systemFlags') & ~(Flag.virtual8086 | Flag.interrupt | Flag.resume));
+  v.set('systemFlags', v.systemFlags & ~(Flag.virtual8086 | Flag.interrupt | Flag.resume));
   flat(v, selector, selector + 8, 0, long);
   v.setRegister(4, long ? v.get64('sysenterEsp') : v.get64('sysenterEsp') & 0xffff_ffffn);
   v.jump(long ? v.get64('sysenterEip') : v.get64('sysenterEip') & 0xffff_ffffn);
@@ -240,7 +240,7 @@ export function systemEnter(p: Processor): void {
 export function systemExit(p: Processor, size: number): void {
   const { v } = p;
   const selector = v.low('sysenterCs') & 0xfffc;
-  if (!v.protectedMode || selector === 0 || v.get('cpl') !== 0) throw protection(0);
+  if (!v.protectedMode || selector === 0 || v.cpl !== 0) throw protection(0);
   const long = size === 64;
   const [ip, sp] = [v.register(2), v.register(1)];
   if (long && (!canonicalAddress(ip) || !canonicalAddress(sp))) throw protection(0);

@@ -46,6 +46,8 @@ export class Vcpu {
   readonly random: () => bigint;
   readonly wake: () => void;
   readonly words: Int32Array<ArrayBuffer>;
+  /** Word indices of what every page walk reads. */
+  readonly #at: { readonly cr0: number; readonly cr3: number; readonly cr4: number; readonly efer: number; readonly cpl: number; readonly flags: number; readonly debug: number };
   readonly quads: BigUint64Array<ArrayBuffer>;
 
   constructor(parts: VcpuParts) {
@@ -61,6 +63,8 @@ export class Vcpu {
     this.random = parts.random;
     this.wake = parts.wake;
     this.words = parts.pool.words;
+    const at = (field: StateField, index = 0): number => (this.base + offsetOf(field, index)) >>> 2;
+    this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), cpl: at('cpl'), flags: at('systemFlags'), debug: at('debug', 7) };
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
     this.powerOn();
   }
@@ -97,19 +101,44 @@ export class Vcpu {
     this.set64('gpr', BigInt(value >>> 0), n);
   }
 
+  // --- what is read most
+  get cr0(): number {
+    return (this.words[this.#at.cr0] ?? 0) >>> 0;
+  }
+  /** Low 32 bits. */
+  get cr3(): number {
+    return (this.words[this.#at.cr3] ?? 0) >>> 0;
+  }
+  get cr4(): number {
+    return (this.words[this.#at.cr4] ?? 0) >>> 0;
+  }
+  get efer(): number {
+    return (this.words[this.#at.efer] ?? 0) >>> 0;
+  }
+  get cpl(): number {
+    return this.words[this.#at.cpl] ?? 0;
+  }
+  get systemFlags(): number {
+    return this.words[this.#at.flags] ?? 0;
+  }
+  /** Low 32 bits of DR7. */
+  get dr7(): number {
+    return this.words[this.#at.debug] ?? 0;
+  }
+
   // --- modes
   get longActive(): boolean {
-    return (this.low('efer') & Efer.lma) !== 0;
+    return (this.efer & Efer.lma) !== 0;
   }
   /** 64-bit mode: long mode with CS.L. */
   get long(): boolean {
     return this.longActive && (this.get('segmentRights', Segment.cs) & Rights.long) !== 0;
   }
   get protectedMode(): boolean {
-    return (this.low('cr0') & Cr0.pe) !== 0;
+    return (this.cr0 & Cr0.pe) !== 0;
   }
   get virtual8086(): boolean {
-    return (this.get('systemFlags') & Flag.virtual8086) !== 0;
+    return (this.systemFlags & Flag.virtual8086) !== 0;
   }
   get codeSize(): 16 | 32 | 64 {
     const rights = this.get('segmentRights', Segment.cs);
@@ -118,17 +147,17 @@ export class Vcpu {
   }
   /** Whether x87, MMX and SSE instructions run without a look at CR0 and CR4. */
   get floatRestricted(): boolean {
-    return (this.low('cr0') & (Cr0.em | Cr0.ts)) !== 0 || (this.low('cr4') & Cr4.osfxsr) === 0;
+    return (this.cr0 & (Cr0.em | Cr0.ts)) !== 0 || (this.cr4 & Cr4.osfxsr) === 0;
   }
 
   /** Unaligned accesses fault: CPL 3 with CR0.AM and EFLAGS.AC. */
   get checksAlignment(): boolean {
-    return this.get('cpl') === 3 && (this.get('systemFlags') & Flag.alignment) !== 0 && (this.low('cr0') & Cr0.am) !== 0;
+    return this.cpl === 3 && (this.systemFlags & Flag.alignment) !== 0 && (this.cr0 & Cr0.am) !== 0;
   }
   /** To be called after any change of CPL, code segment, CR0, CR4, EFER or AC: picks TLB banks and the key of decoded code. */
   refreshMode(): void {
-    const cpl = this.get('cpl');
-    const lifted = (this.get('systemFlags') & Flag.alignment) !== 0 && (this.low('cr4') & Cr4.smap) !== 0;
+    const cpl = this.cpl;
+    const lifted = (this.systemFlags & Flag.alignment) !== 0 && (this.cr4 & Cr4.smap) !== 0;
     const bank = cpl === 3 ? 0 : lifted ? 2 : 1;
     const checked = this.checksAlignment;
     this.set('tlbRead', this.base + (checked ? emptyBankOffset : readTlbOffset + bank * tlbBankBytes));

@@ -128,7 +128,7 @@ export class Machine {
       v.set('nmiBlocked', 1);
       return this.#interrupt(Vector.nmi);
     }
-    if ((v.get('systemFlags') & Flag.interrupt) === 0) return;
+    if ((v.systemFlags & Flag.interrupt) === 0) return;
     const external = apic.acceptsExternal && this.#interrupts.pic.pending;
     const vector = apic.pendingVector();
     if (external) this.#interrupt(this.#interrupts.pic.acknowledge());
@@ -161,7 +161,7 @@ export class Machine {
 
   #run(fuel: number): void {
     const { v } = this.processor;
-    const stepping = (v.get('systemFlags') & Flag.trap) !== 0;
+    const stepping = (v.systemFlags & Flag.trap) !== 0;
     const breakpoints = hasInstructionBreakpoints(v);
     const hits = breakpoints ? instructionBreakpoints(v) : 0;
     if (hits !== 0) return this.#debug(hits);
@@ -183,11 +183,11 @@ export class Machine {
     this.#budget = 0;
     this.#withheld = 0;
     v.set('fuel', 0);
-    if (breakpoints && !faulted) v.set('systemFlags', v.get('systemFlags') & ~Flag.resume);
+    if (breakpoints && !faulted) v.set('systemFlags', v.systemFlags & ~Flag.resume);
     const met = v.get('debugHits');
     v.set('debugHits', 0);
     if (faulted) return;
-    const stepped = stepping && (v.get('systemFlags') & Flag.trap) !== 0;
+    const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
     if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));
   }
   #raise(fault: Fault): void {

@@ -77,7 +77,7 @@ function raise(p: Processor, c: Context): void {
   const reported = (unmasked & early) !== 0 ? c.flags & early : c.flags;
   v.set('mxcsr', v.get('mxcsr') | reported);
   if ((reported & ~c.mode.masked) === 0) return;
-  if ((v.low('cr4') & Cr4.osxmmexcpt) === 0) throw undefinedOpcode();
+  if ((v.cr4 & Cr4.osxmmexcpt) === 0) throw undefinedOpcode();
   throw new Fault(Vector.simd);
 }
 

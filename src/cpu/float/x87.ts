@@ -20,7 +20,7 @@ export function executeX87(p: Processor, code: number, address: bigint, size: nu
   const opcode = code >> 8;
   const modrm = code & 0xff;
   const { v } = p;
-  const cr0 = v.low('cr0');
+  const cr0 = v.cr0;
   if (opcode === 0x9b) {
     if ((cr0 & (Cr0.mp | Cr0.ts)) === (Cr0.mp | Cr0.ts)) throw new Fault(Vector.deviceNotAvailable);
     return checkPending(p);
@@ -35,7 +35,7 @@ export function executeX87(p: Processor, code: number, address: bigint, size: nu
 
 /** Waiting instructions report an unmasked exception of an earlier one. */
 function checkPending(p: Processor): void {
-  if ((p.v.get('floatStatus') & Status.summary) !== 0 && (p.v.low('cr0') & Cr0.ne) !== 0) throw new Fault(Vector.float);
+  if ((p.v.get('floatStatus') & Status.summary) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
 }
 const isControl = (opcode: number, modrm: number): boolean => (opcode === 0xdb && modrm >= 0xe0 && modrm <= 0xe4) || (opcode === 0xdf && modrm === 0xe0);
 /** Where the last non-control instruction was, for FNSAVE and FXSAVE. */

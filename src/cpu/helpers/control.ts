@@ -15,13 +15,13 @@ import { callFar, jumpFar, returnFar, systemCall, systemEnter, systemExit, syste
 import type { Helpers } from './helper.ts';
 
 function checkLevel0(p: Processor): void {
-  if (p.v.get('cpl') !== 0) throw protection(0);
+  if (p.v.cpl !== 0) throw protection(0);
 }
 
 /** IN and OUT above IOPL look in the TSS's permission bitmap. SDM 1, 19.5.2. */
 function checkPort(p: Processor, port: number, width: number): void {
   const { v } = p;
-  if (!v.protectedMode || (v.get('cpl') <= iopl(v) && !v.virtual8086)) return;
+  if (!v.protectedMode || (v.cpl <= iopl(v) && !v.virtual8086)) return;
   const base = v.get64('segmentBase', Segment.tr);
   const limit = v.get('segmentLimit', Segment.tr) >>> 0;
   if ((v.get('segmentRights', Segment.tr) & 8) === 0 || limit < 0x67) throw protection(0);
@@ -33,7 +33,7 @@ function checkPort(p: Processor, port: number, width: number): void {
 
 function popFlags(p: Processor, image: number, size: number): void {
   const { v } = p;
-  const cpl = v.get('cpl');
+  const cpl = v.cpl;
   let writable = 0x8d5 | Flag.trap | Flag.direction | Flag.nested;
   if (size > 16) writable |= Flag.alignment | Flag.id;
   if (cpl <= iopl(v)) writable |= Flag.interrupt;
@@ -80,13 +80,13 @@ export const controlHelpers: Helpers<
   },
   writeFlags: (p, value, size) => popFlags(p, Number(value & 0xffff_ffffn) & (size === 16n ? 0xffff : -1), Number(size)),
   clearInterruptFlag(p) {
-    if (p.v.protectedMode && p.v.get('cpl') > iopl(p.v)) throw protection(0);
-    p.v.set('systemFlags', p.v.get('systemFlags') & ~Flag.interrupt);
+    if (p.v.protectedMode && p.v.cpl > iopl(p.v)) throw protection(0);
+    p.v.set('systemFlags', p.v.systemFlags & ~Flag.interrupt);
   },
   setInterruptFlag(p) {
-    if (p.v.protectedMode && p.v.get('cpl') > iopl(p.v)) throw protection(0);
-    if ((p.v.get('systemFlags') & Flag.interrupt) === 0) p.v.set64('interruptShadow', p.v.nextIp);
-    p.v.set('systemFlags', p.v.get('systemFlags') | Flag.interrupt);
+    if (p.v.protectedMode && p.v.cpl > iopl(p.v)) throw protection(0);
+    if ((p.v.systemFlags & Flag.interrupt) === 0) p.v.set64('interruptShadow', p.v.nextIp);
+    p.v.set('systemFlags', p.v.systemFlags | Flag.interrupt);
   },
   loadMachineStatus(p, value) {
     checkLevel0(p);
@@ -94,7 +94,7 @@ export const controlHelpers: Helpers<
     writeCr0(p, (old & ~0xen) | (value & 0xfn) | (old & 1n)); // PE can be set, not cleared
   },
   storeMachineStatus(p) {
-    if ((p.v.low('cr4') & Cr4.umip) !== 0 && p.v.get('cpl') !== 0) throw protection(0);
+    if ((p.v.cr4 & Cr4.umip) !== 0 && p.v.cpl !== 0) throw protection(0);
     return p.v.get64('cr0');
   },
   clearTaskSwitched(p) {
@@ -110,7 +110,7 @@ export const controlHelpers: Helpers<
   clearAccess: (p) => setAlignmentFlag(p, false),
   setAccess: (p) => setAlignmentFlag(p, true),
   readExtendedControl(p) {
-    if ((p.v.low('cr4') & Cr4.osxsave) === 0) throw undefinedOpcode();
+    if ((p.v.cr4 & Cr4.osxsave) === 0) throw undefinedOpcode();
     const index = p.v.low('gpr', 1);
     if (index > 1) throw protection(0);
     p.v.setRegister32(0, p.v.low('xcr0'));
@@ -132,7 +132,7 @@ export const controlHelpers: Helpers<
   },
   identify(p) {
     const { v } = p;
-    const context = { apicId: v.id, cpuCount: v.cpuCount, osxsave: (v.low('cr4') & Cr4.osxsave) !== 0, xcr0: v.low('xcr0') };
+    const context = { apicId: v.id, cpuCount: v.cpuCount, osxsave: (v.cr4 & Cr4.osxsave) !== 0, xcr0: v.low('xcr0') };
     const [a, b, c, d] = cpuid(v.model, v.low('gpr', 0), v.low('gpr', 1), context);
     v.setRegister32(0, a);
     v.setRegister32(3, b);
@@ -140,7 +140,7 @@ export const controlHelpers: Helpers<
     v.setRegister32(2, d);
   },
   checkBaseAccess(p) {
-    if ((p.v.low('cr4') & Cr4.fsgsbase) === 0) throw undefinedOpcode();
+    if ((p.v.cr4 & Cr4.fsgsbase) === 0) throw undefinedOpcode();
   },
   checkCanonical(_p, value) {
     if (!canonical(Number(BigInt.asIntN(32, value >> 32n)))) throw protection(0);
@@ -164,7 +164,7 @@ export const controlHelpers: Helpers<
   monitor: () => undefined,
   monitorWait: () => undefined,
   timestamp(p) {
-    if ((p.v.low('cr4') & Cr4.tsd) !== 0 && p.v.get('cpl') !== 0) throw protection(0);
+    if ((p.v.cr4 & Cr4.tsd) !== 0 && p.v.cpl !== 0) throw protection(0);
     return tscOf(p.v);
   },
   processorId: (p) => p.v.get64('tscAux'),

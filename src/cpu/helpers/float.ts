@@ -11,16 +11,16 @@ import { compareStrings, expandMask } from './compare-strings.ts';
 import type { Helpers } from './helper.ts';
 
 function checkVector(p: Processor): void {
-  const cr0 = p.v.low('cr0');
-  if ((cr0 & Cr0.em) !== 0 || (p.v.low('cr4') & Cr4.osfxsr) === 0) throw undefinedOpcode();
+  const cr0 = p.v.cr0;
+  if ((cr0 & Cr0.em) !== 0 || (p.v.cr4 & Cr4.osfxsr) === 0) throw undefinedOpcode();
   if ((cr0 & Cr0.ts) !== 0) throw new Fault(Vector.deviceNotAvailable);
 }
 function checkFloat(p: Processor): void {
-  if ((p.v.low('cr0') & (Cr0.em | Cr0.ts)) !== 0) throw new Fault(Vector.deviceNotAvailable);
+  if ((p.v.cr0 & (Cr0.em | Cr0.ts)) !== 0) throw new Fault(Vector.deviceNotAvailable);
 }
 function checkSave(p: Processor): void {
-  if ((p.v.low('cr4') & Cr4.osxsave) === 0) throw undefinedOpcode();
-  if ((p.v.low('cr0') & Cr0.ts) !== 0) throw new Fault(Vector.deviceNotAvailable);
+  if ((p.v.cr4 & Cr4.osxsave) === 0) throw undefinedOpcode();
+  if ((p.v.cr0 & Cr0.ts) !== 0) throw new Fault(Vector.deviceNotAvailable);
 }
 
 /** XSAVE and its relatives: components 0 (x87) and 1 (SSE), which are all there are. */
@@ -80,12 +80,12 @@ export const floatHelpers: Helpers<
   xsaveopt: (p, at, size) => xsave(p, at, size === 64n, false),
   xsavec: (p, at, size) => xsave(p, at, size === 64n, true),
   xsaves(p, at, size) {
-    if (p.v.get('cpl') !== 0) throw protection(0);
+    if (p.v.cpl !== 0) throw protection(0);
     xsave(p, at, size === 64n, true);
   },
   xrstor: (p, at, size) => xrstor(p, at, size === 64n),
   xrstors(p, at, size) {
-    if (p.v.get('cpl') !== 0) throw protection(0);
+    if (p.v.cpl !== 0) throw protection(0);
     xrstor(p, at, size === 64n);
   },
   loadControlStatus(p, value) {
@@ -97,7 +97,7 @@ export const floatHelpers: Helpers<
   float: (p, code, a, b, extra) => floatOperation(p, Number(code), a, b, Number(extra)),
   /** Any MMX instruction: the tags become valid and the top 0. Pending x87 exceptions are reported first. */
   enterMmx(p) {
-    if ((p.v.get('floatStatus') & 0x80) !== 0 && (p.v.low('cr0') & Cr0.ne) !== 0) throw new Fault(Vector.float);
+    if ((p.v.get('floatStatus') & 0x80) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
     p.v.set('floatTop', 0);
     p.v.set('floatEmpty', 0);
   },

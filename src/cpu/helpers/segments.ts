@@ -10,13 +10,13 @@ import type { Helpers } from './helper.ts';
 
 /** SLDT, STR, SGDT, SIDT, SMSW outside level 0 with UMIP. */
 function checkUserInstruction(p: Processor): void {
-  if ((p.v.low('cr4') & Cr4.umip) !== 0 && p.v.get('cpl') !== 0) throw protection(0);
+  if ((p.v.cr4 & Cr4.umip) !== 0 && p.v.cpl !== 0) throw protection(0);
 }
 function checkProtected(p: Processor): void {
   if (!p.v.protectedMode || p.v.virtual8086) throw undefinedOpcode();
 }
 function checkLevel0(p: Processor): void {
-  if (p.v.get('cpl') !== 0) throw protection(0);
+  if (p.v.cpl !== 0) throw protection(0);
 }
 
 function loadTable(p: Processor, name: 'gdt' | 'idt', address: bigint, size: bigint): void {

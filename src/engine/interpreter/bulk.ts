@@ -51,8 +51,8 @@ const applies = (p: Processor, addressSize: number): boolean =>
   addressSize === 64 &&
   p.v.long &&
   p.v.register(1) > BigInt(smallest) &&
-  (p.v.get('systemFlags') & (Flag.direction | Flag.trap)) === 0 &&
-  (p.v.low('debug', 7) & 0xff) === 0 &&
+  (p.v.systemFlags & (Flag.direction | Flag.trap)) === 0 &&
+  (p.v.dr7 & 0xff) === 0 &&
   !p.v.checksAlignment;
 
 export function bulkStore(p: Processor, bytes: number, addressSize: number): void {

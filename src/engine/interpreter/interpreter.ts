@@ -49,7 +49,8 @@ export class Interpreter implements CodeWatch {
 
   #next: number;
   readonly #maps = new Map<number, number>();
-  readonly #crossings = new Map<string, CrossingRecord>();
+  readonly #crossings = new Map<number, CrossingRecord>();
+  readonly #crossingBytes = new Uint8Array(16);
   /** How often what happened; for profiles. */
   readonly counts = { traces: 0, records: 0, shapes: 0, invalidations: 0, arenaFlushes: 0 };
 
@@ -194,17 +195,19 @@ export class Interpreter implements CodeWatch {
     const next = BigInt.asUintN(v.long ? 64 : 32, linear + BigInt(here));
     const page = paging.translate(Number(next & 0xffff_ffffn) | 0, Number(next >> 32n) | 0, accessOf(v, 'fetch'));
     const second = v.space.frameOf(page);
-    const bytes = new Uint8Array(16).fill(0xff);
-    bytes.set(v.pool.bytes.subarray(frame * pageBytes + offset, (frame + 1) * pageBytes));
-    if (second !== 0) bytes.set(v.pool.bytes.subarray(second * pageBytes, second * pageBytes + 16 - here), here);
-    const key = `${frame}:${offset}:${v.get64('codeMode')}`;
+    const bytes = this.#crossingBytes;
+    bytes.fill(0xff);
+    const first = frame * pageBytes + offset;
+    for (let n = 0; n < here; n++) bytes[n] = v.pool.bytes[first + n] ?? 0;
+    if (second !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second * pageBytes + n - here] ?? 0;
+    const key = (frame * pageBytes + offset) * 16 + Number(v.get64('codeMode'));
     const known = this.#crossings.get(key);
-    if (known && bytes.every((b, n) => b === known.bytes[n])) return known.record;
+    if (known && sameBytes(known.bytes, bytes)) return known.record;
     const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
     const record = this.#writeRecord(decoded === 'short' ? 'long' : decoded, offset);
     this.#writePseudo(relookupHandler, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
     this.#compileMissing();
-    this.#crossings.set(key, { bytes, record });
+    this.#crossings.set(key, { bytes: bytes.slice(), record });
     return record;
   }
 
@@ -364,6 +367,11 @@ export class Interpreter implements CodeWatch {
     indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
   }
 }
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {
+  for (let n = 0; n < 16; n++) if (a[n] !== b[n]) return false;
+  return true;
+};
 
 /** What a record's operand field holds: the state offset of a register, or a small number. */
 function operandField(operand: DecodedOperand, decoded: Decoded): number {
