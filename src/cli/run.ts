@@ -1,11 +1,12 @@
 /** `testudo run`: builds the machine that the options describe, connects it to this terminal, and runs it to its end. */
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { checkOptions, type RawOptions, type RunOptions, readConfigFile, type TraceKind } from '../config/options.ts';
+import { checkOptions, type RawOptions, type RunOptions, readConfigFile } from '../config/options.ts';
 import { buildMachine } from '../domain/build.ts';
 import type { MachineConfig, MachineWorld } from '../domain/config.ts';
 import type { Machine } from '../domain/machine.ts';
 import type { StopReason } from '../domain/stop-reason.ts';
+import { Trace } from '../domain/trace.ts';
 import { Runner } from '../host/runner.ts';
 import { FileDisk } from './file-disk.ts';
 import { defaultGuest, readFile, reason } from './files.ts';
@@ -100,7 +101,6 @@ class Session {
   }
   #world(): MachineWorld {
     const o = this.#options;
-    const kinds = new Set(o.trace?.split(',') as TraceKind[] | undefined);
     return {
       hostMilliseconds: () => performance.now(),
       epochMs: o.deterministic ? Date.UTC(2026, 0, 1) : Date.now(),
@@ -111,7 +111,7 @@ class Session {
         this.#output.push(byte);
       },
       decompress: unpack,
-      ...(kinds.size === 0 ? {} : { trace: { kinds, line: (text: string) => process.stderr.write(`${text}\n`) } }),
+      ...(o.trace.length === 0 ? {} : { trace: new Trace(o.trace, (text) => process.stderr.write(`${text}\n`)) }),
     };
   }
 

@@ -22,7 +22,7 @@ export interface RunOptions {
   readonly seed: bigint | undefined;
   readonly deterministic: boolean;
   readonly reboot: boolean;
-  readonly trace: string | undefined;
+  readonly trace: readonly TraceFilter[];
 }
 
 export interface OptionRecord {
@@ -45,7 +45,7 @@ export const optionRecords = {
   seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
-  trace: { flags: '--trace <kinds>', help: 'print to standard error: exceptions, interrupts, ports, mmio, instructions (comma-separated)' },
+  trace: { flags: '--trace <kinds>', help: 'print to standard error, comma-separated KIND[:FROM[-TO]]: exceptions and interrupts (by vector), ports, mmio and instructions (by address), hexadecimal' },
 } as const satisfies Readonly<Record<string, OptionRecord>>;
 export type OptionName = keyof typeof optionRecords;
 
@@ -67,6 +67,25 @@ export interface RawOptions {
 
 const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions'] as const;
 export type TraceKind = (typeof traceKinds)[number];
+/** What to print of one kind of event: those whose vector or address lies in the range, ends included. */
+export interface TraceFilter {
+  readonly kind: TraceKind;
+  readonly from: bigint;
+  readonly to: bigint;
+}
+
+function parseTrace(text: string, problems: string[]): TraceFilter[] {
+  return text.split(',').flatMap((part) => {
+    const match = /^(\w+)(?::([0-9a-f]{1,16})(?:-([0-9a-f]{1,16}))?)?$/i.exec(part);
+    const kind = traceKinds.find((k) => k === match?.[1]);
+    if (!match || !kind) {
+      problems.push(`--trace ${part}: KIND[:FROM[-TO]] is wanted, in hexadecimal; the kinds are ${traceKinds.join(', ')}`);
+      return [];
+    }
+    const [, , from, to] = match;
+    return [{ kind, from: BigInt(`0x${from ?? 0}`), to: to ? BigInt(`0x${to}`) : from ? BigInt(`0x${from}`) : (1n << 64n) - 1n }];
+  });
+}
 
 /** Checks everything and reports all problems at once, each a sentence that names the option. */
 export function checkOptions(raw: RawOptions): { readonly options: RunOptions } | { readonly problems: readonly string[] } {
@@ -82,9 +101,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
   }
   const serial = raw.serial ?? 'stdio';
   if (serial !== 'stdio' && serial !== 'none' && !/^file:.+/.test(serial)) problems.push(`--serial ${serial}: 'stdio', 'none' or 'file:PATH' is wanted`);
-  for (const kind of raw.trace?.split(',') ?? []) {
-    if (!(traceKinds as readonly string[]).includes(kind)) problems.push(`--trace ${kind}: not a kind of event; there are ${traceKinds.join(', ')}`);
-  }
+  const trace = raw.trace === undefined ? [] : parseTrace(raw.trace, problems);
   const disks = (raw.disk ?? []).map((text, n) => parseDisk(text, n, problems));
   if (raw.module && raw.module.length > 0 && raw.kernel === undefined) problems.push('--module: needs --kernel, the default guest takes no modules');
   if (problems.length > 0) return { problems };
@@ -94,7 +111,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
       const space = text.indexOf(' ');
       return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
     }),
-    deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace: raw.trace,
+    deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace,
   };
   return { options };
 }

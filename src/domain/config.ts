@@ -1,8 +1,8 @@
 /** What a machine is made from: its configuration, and the world it is connected to. */
-import type { TraceKind } from '../config/options.ts';
 import type { Unpack } from '../firmware/linux.ts';
 import type { BlockDevice } from '../storage/block-device.ts';
 import type { HostMilliseconds } from '../time/clock.ts';
+import type { Trace } from './trace.ts';
 
 export interface MachineModule {
   readonly name: string;
@@ -33,5 +33,5 @@ export interface MachineWorld {
   /** The virtio console's output; dropped when absent. */
   readonly consoleOutput?: (byte: number) => void;
   readonly decompress: Unpack;
-  readonly trace?: { readonly kinds: ReadonlySet<TraceKind>; readonly line: (text: string) => void };
+  readonly trace?: Trace;
 }

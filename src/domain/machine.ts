@@ -141,7 +141,7 @@ export class Machine {
   #interrupt(vector: number): void {
     const { v } = this.processor;
     this.counts.interrupts++;
-    if (this.#trace?.kinds.has('interrupts')) this.#trace.line(`interrupt ${vector.toString(16)} at ${v.ip.toString(16)}`);
+    if (this.#trace?.wants('interrupts', vector)) this.#trace.line(`interrupt ${vector.toString(16)} at ${v.ip.toString(16)}`);
     v.set('halted', 0);
     v.jump(v.ip);
     this.#guarded(() => deliver(this.processor, { vector }));
