@@ -123,6 +123,12 @@ export class Machine {
       this.#run(1); // the instruction after STI or MOV SS, and only it
       if (v.get('pending') === 0) return;
     }
+    if (apic.state.init) {
+      // INIT to the only processor: it starts again, and the machine with it
+      apic.state.init = false;
+      this.requestStop({ kind: 'reset' });
+      return;
+    }
     if (apic.state.nmi && v.get('nmiBlocked') === 0) {
       apic.state.nmi = false;
       v.set('nmiBlocked', 1);

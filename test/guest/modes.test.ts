@@ -1,15 +1,16 @@
-/** A bare multiboot program (modes.s) that walks through the processor's modes. */
+/** Bare multiboot programs: one walks through the processor's modes (modes.s), one writes random values to every device (hostile.s). */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { buildMachine } from '../../src/domain/build.ts';
 
-const program = new Uint8Array(readFileSync(new URL('./modes.bin', import.meta.url)));
+const file = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`./${name}`, import.meta.url)));
+const program = file('modes.bin');
 
-async function run(data: Uint8Array, modules: readonly { name: string; arguments: string; data: Uint8Array }[] = []) {
+async function run(data: Uint8Array) {
   let output = '';
   let time = 0;
   const machine = await buildMachine(
-    { memoryMiB: 32, kernel: { name: 'modes', data }, modules, commandLine: '', deterministic: true, seed: 1n },
+    { memoryMiB: 32, kernel: { name: 'modes', data }, commandLine: '', deterministic: true, seed: 1n },
     {
       hostMilliseconds: () => time++,
       epochMs: 0,
@@ -19,7 +20,7 @@ async function run(data: Uint8Array, modules: readonly { name: string; arguments
       decompress: (packed) => Promise.resolve(packed),
     },
   );
-  const end = machine.runSlice(() => time++, 1000);
+  const end = machine.runSlice(() => time++, 1_000_000);
   return { output, end };
 }
 
@@ -32,4 +33,8 @@ test('a triple fault stops the machine, not the program', async () => {
   const broken = program.slice();
   broken.set([0x0f, 0x0b], 32); // UD2 at the entry, with an empty IDT
   expect((await run(broken)).end).toMatchObject({ kind: 'stopped', reason: { kind: 'triple-fault' } });
+});
+test('500,000 random writes and reads of ports and device registers leave the machine running', { timeout: 30_000 }, async () => {
+  const { end } = await run(file('hostile.bin'));
+  expect(end).toEqual({ kind: 'stopped', reason: { kind: 'exit', status: 0x21 } });
 });
