@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { Cr0, Flag } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
-import { liveStart, makeCase, windowAddress } from './conformance/cases.ts';
+import { codeAddress, liveStart, makeCase, windowAddress } from './conformance/cases.ts';
 
 const executors = ['evaluator', 'interpreter'] as const;
 const state = () => {
@@ -50,6 +50,12 @@ for (const executor of executors) {
       expect(bench.run(executor).fault, hex).toBe(fault);
     }
   });
+  test(`${executor}: the farthest RIP-relative operand is a page fault at its own address`, () => {
+    const bench = new Bench();
+    bench.load({ code: code('8b 05 ff ff ff 7f'), before: state() });
+    expect(bench.run(executor).fault).toBe(14);
+    expect(bench.processor.v.get64('cr2')).toBe(BigInt(codeAddress + 6 + 0x7fff_ffff));
+  });
   test(`${executor}: privileged instructions of CPL 3 are #GP, missing ones #UD`, () => {
     const bench = new Bench();
     for (const [hex, fault] of [
@@ -81,3 +87,22 @@ for (const executor of executors) {
     expect(bench.run(executor).fault).toBe(-1);
   });
 }
+
+test('interpreter: more shapes of instructions than handlers fit only cost time', { timeout: 60_000 }, () => {
+  const bench = new Bench();
+  const before = state();
+  // PSHUF*, SHUFP*, CMP*, PBLENDW, BLENDP*, ROUND*, PALIGNR, DPP*, MPSADBW, INSERTPS, with every immediate
+  const scalars = ['f3 {} 0f 70', 'f2 {} 0f 70', '{} 0f c6', '{} 0f c2', 'f3 {} 0f c2', 'f2 {} 0f c2'];
+  const packed = ['70', 'c6', 'c2', '3a 08', '3a 09', '3a 0a', '3a 0b', '3a 0c', '3a 0d', '3a 0e', '3a 0f', '3a 21'];
+  const opcodes = [...scalars, ...packed.map((opcode) => `66 {} 0f ${opcode}`)].map((opcode) => `${opcode} c1`);
+  const forms = ['', '48', '67', '67 66 48'];
+  for (const form of forms) {
+    for (const opcode of opcodes) {
+      for (let immediate = 0; immediate < 256; immediate += 1) {
+        const [prefix = '', rex = ''] = form.startsWith('67') ? [form.slice(0, 2), form.slice(3).replace('66 ', '')] : ['', form];
+        bench.load({ code: code(`${prefix} ${opcode.replace('{}', rex)} ${immediate.toString(16).padStart(2, '0')}`), before });
+        expect(bench.run('interpreter').fault).toBe(-1);
+      }
+    }
+  }
+});

@@ -23,8 +23,8 @@ function meaningNumber(meaning: Meaning): number {
 }
 
 const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.operands.length === 0 && d.memory === undefined);
-/** Whether the plain sum of the record's fields is the linear address. */
-export const isFlat = (d: Decoded): boolean => d.form.long && d.form.addressSize === 64;
+/** A RIP-relative displacement so far up that adding the instruction's place in its page would leave 32 bits: the handler adds it then. */
+export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && d.memory.displacement > 0x7fff_0000n;
 export const isAbsolute = (d: Decoded): boolean => d.row.operands.some((o) => o[0] === 'O');
 
 /** Two instructions with the same key run the same handler. */
@@ -42,6 +42,7 @@ export function shapeKey(d: Decoded): string {
     isAbsolute(d) ? 'A' : '',
   ];
   if (d.row.name.endsWith('cc')) parts.push(`c${d.form.condition}`);
+  if (isFarRelative(d)) parts.push('R');
   if (namesSegment(d)) parts.push(`s${d.form.segment}`);
   if (d.row.immediateInShape || d.row.modrmInShape) parts.push(`i${d.form.immediate}`);
   return parts.join(':');
@@ -139,7 +140,7 @@ class RecordOperand implements Operand<Node> {
       this.#offset = o.recordImmediate();
       return this.#offset;
     }
-    const base = o.loadAt(o.stateAt(Record.base), 64);
+    const base = isFarRelative(this.#decoded) ? o.next() : o.loadAt(o.stateAt(Record.base), 64);
     const index = o.loadAt(o.stateAt(Record.index), 64);
     const scaled = o.shl(index, o.record8(Record.scale));
     const sum = o.add(o.add(base, scaled), o.recordDisplacement());

@@ -14,7 +14,7 @@ import { ModuleBuilder } from '../wasm/module.ts';
 import { bulkMove, bulkStore } from './bulk.ts';
 import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
-import { isAbsolute, isFlat, makeHandler, shapeKey } from './handler.ts';
+import { isAbsolute, isFarRelative, makeHandler, shapeKey } from './handler.ts';
 import { Record, recordBytes } from './record.ts';
 
 export interface ArenaRange {
@@ -122,6 +122,7 @@ export class Interpreter implements CodeWatch {
     const high = Number(linear >> 32n) | 0;
     if (long && high >> 15 !== 0 && high >> 15 !== -1) throw new Fault(Vector.protection, 0);
     if (this.#next + mapBytes + (longestTrace + 2) * recordBytes > this.#arena.end) this.flush();
+    if (this.#nextHandler + longestTrace + 4 > tableSize) this.#forgetHandlers();
     const page = paging.translate(low, high, accessOf(v, 'fetch'));
     const frame = v.space.frameOf(page);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
@@ -247,7 +248,7 @@ export class Interpreter implements CodeWatch {
     const { view, bytes } = this.#p.v.pool;
     const zero = offsetOf('zero');
     const memory = decoded.memory;
-    const relative = memory?.base === 16;
+    const relative = memory?.base === 16 && !isFarRelative(decoded);
     const register = (n: number): number => (n === 16 ? offsetOf('codePage') : n < 0 ? zero : offsetOf('gpr', n));
     view.setUint16(at + Record.base, register(memory?.base ?? -1), true);
     view.setUint16(at + Record.index, register(memory?.index ?? -1), true);
@@ -256,8 +257,6 @@ export class Interpreter implements CodeWatch {
     view.setUint16(at + Record.segment, segment >= (decoded.form.long ? 4 : 0) ? offsetOf('segmentBase', segment) : zero, true);
     if (!memory || isAbsolute(decoded)) return;
     const displacement = Number(memory.displacement) + (relative ? offset + decoded.length : 0);
-    // Differs: a displacement within a page and 15 bytes of 2 GiB would need 33 bits; no assembler makes one
-    if (displacement !== (displacement | 0)) throw new Bug(`displacement ${displacement} does not fit a record`);
     view.setInt32(at + Record.displacement, displacement, true);
   }
 
@@ -306,6 +305,13 @@ export class Interpreter implements CodeWatch {
   }
 
   // --- handlers
+
+  /** The table is full of shapes: all code is decoded again, with handlers for what is in use. Old ones go with their table slots. */
+  #forgetHandlers(): void {
+    this.flush();
+    this.#handlers.clear();
+    this.#nextHandler = firstHandler;
+  }
 
   #handler(decoded: Decoded): number {
     const restricted = (Number(this.#p.v.get64('codeMode')) & 4) !== 0;
@@ -390,5 +396,3 @@ function operandField(operand: DecodedOperand, decoded: Decoded): number {
       return operand.number;
   }
 }
-
-export { isFlat };
