@@ -97,3 +97,13 @@ test('a descriptor loop breaks the queue instead of hanging', () => {
   b.device.notify(0, b.queue);
   expect(b.queue.state.broken).toBe(true);
 });
+test('a table of descriptors at no possible address breaks the queue', () => {
+  const b = bench();
+  b.memory.write64(0x1000, 2n ** 60n);
+  b.memory.write32(0x1008, 32);
+  b.memory.write16(0x100c, 4); // descriptor 0 is an indirect table
+  b.memory.write16(0x2004, 0);
+  b.memory.write16(0x2002, 1);
+  b.device.notify(0, b.queue);
+  expect(b.queue.state.broken).toBe(true);
+});

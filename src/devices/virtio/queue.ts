@@ -85,6 +85,7 @@ export class Queue {
       const address = Number(this.#memory.read64(at));
       const length = this.#memory.read32(at + 8);
       const flags = this.#memory.read16(at + 12);
+      if (!Number.isSafeInteger(address + requestBytesMax)) return this.#break();
       if ((flags & Flag.indirect) !== 0) {
         if (table !== s.descriptors || length === 0 || length % 16 !== 0 || length / 16 > s.size || (flags & Flag.next) !== 0) return this.#break();
         table = address;
@@ -93,7 +94,7 @@ export class Queue {
         continue;
       }
       total += length;
-      if (!Number.isSafeInteger(address) || total > requestBytesMax) return this.#break();
+      if (total > requestBytesMax) return this.#break();
       if ((flags & Flag.write) !== 0) writable.push({ address, length });
       else if (writable.length > 0) return this.#break(); // readable ones come first
       else readable.push({ address, length });

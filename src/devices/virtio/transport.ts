@@ -79,10 +79,6 @@ export class VirtioTransport {
   interrupt(queue: Queue): void {
     this.#raise(queue.state.vector, 1);
   }
-  configChanged(): void {
-    this.state.generation = (this.state.generation + 1) & 0xff;
-    this.#raise(this.state.configVector, 2);
-  }
   #raise(vector: number, isr: number): void {
     if (this.function.msixEnabled) {
       if (vector !== noVector) this.function.signal(vector);
@@ -173,6 +169,7 @@ export class VirtioTransport {
   }
   #writeQueue(queue: Queue, offset: number, value: number): void {
     const q = queue.state;
+    if (q.enabled && offset !== 0x1a) return; // fixed once enabled: the addresses have been checked
     const halves = (old: number, upper: boolean): number => (upper ? (old % 2 ** 32) + value * 2 ** 32 : Math.floor(old / 2 ** 32) * 2 ** 32 + value);
     switch (offset) {
       case 0x18: {
@@ -182,7 +179,10 @@ export class VirtioTransport {
       }
       case 0x1a: q.vector = this.#vector(value); return;
       case 0x1c:
-        if ((value & 1) !== 0) q.enabled = true;
+        if ((value & 1) !== 0) {
+          q.enabled = true;
+          q.broken = !addressable(queue);
+        }
         return;
       case 0x20: case 0x24: q.descriptors = halves(q.descriptors, offset === 0x24); return;
       case 0x28: case 0x2c: q.driver = halves(q.driver, offset === 0x2c); return;
@@ -198,7 +198,6 @@ export class VirtioTransport {
     if ((rises & Status.featuresOk) !== 0 && refused) s.status &= ~Status.featuresOk;
     if ((rises & Status.driverOk) === 0) return;
     for (const queue of this.queues) queue.eventIndex = (s.driverFeatures & Feature.eventIndex) !== 0n;
-    for (const queue of this.queues) if (!addressable(queue)) queue.state.broken = true;
     this.device.start(this.queues, s.driverFeatures);
   }
 }
