@@ -95,14 +95,10 @@ export class Machine {
       const { v } = this.processor;
       if (v.get('halted') !== 0) {
         const next = this.#timers.nextNs();
-        if (this.#instructionClock && next !== Number.POSITIVE_INFINITY) {
-          this.#instructionClock.skipTo(next);
-          continue;
-        }
-        if (next > now) return { kind: 'idle', untilNs: next };
-        continue;
-      }
-      this.#run(this.#fuelUntil(now));
+        if (this.#instructionClock && next !== Number.POSITIVE_INFINITY) this.#instructionClock.skipTo(next);
+        else if (next > now) return { kind: 'idle', untilNs: next };
+      } else this.#run(this.#fuelUntil(now));
+      // also while halted: timers that fire without waking the processor must not keep the host
       if (hostMilliseconds() >= untilMs) return { kind: 'slice' };
     }
   }

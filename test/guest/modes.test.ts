@@ -34,6 +34,12 @@ test('a triple fault stops the machine, not the program', async () => {
   broken.set([0x0f, 0x0b], 32); // UD2 at the entry, with an empty IDT
   expect((await run(broken)).end).toMatchObject({ kind: 'stopped', reason: { kind: 'triple-fault' } });
 });
+test('a halted guest whose timers keep firing gives the time back to its host', async () => {
+  // CLI; PIT counter 0 in mode 2 with a reload of 2; HLT
+  const halted = program.slice();
+  halted.set([0xfa, 0xb0, 0x14, 0xe6, 0x43, 0xb0, 0x02, 0xe6, 0x40, 0xf4, 0xeb, 0xfd], 32);
+  expect((await run(halted)).end).toEqual({ kind: 'slice' });
+});
 test('500,000 random writes and reads of ports and device registers leave the machine running', { timeout: 30_000 }, async () => {
   const { end } = await run(file('hostile.bin'));
   expect(end).toEqual({ kind: 'stopped', reason: { kind: 'exit', status: 0x21 } });
