@@ -54,6 +54,7 @@ const help = `registers               registers, control registers, segments
 memory ADDRESS [BYTES]  memory by linear address (hexadecimal), 64 bytes by default
 devices                 the machine's devices
 exits                   what made the processor leave the engine, per second
+power                   press the power button, and back to the guest
 continue                back to the guest (or Ctrl-C)
 quit                    end the program`;
 
@@ -66,7 +67,7 @@ export interface PromptAction {
 export function command(machine: Machine, line: string, secondsRun: number): PromptAction {
   const [word = '', ...rest] = line.trim().split(/\s+/);
   const stay = (text: string): PromptAction => ({ text, then: 'stay' });
-  const names = ['registers', 'memory', 'devices', 'exits', 'continue', 'quit', 'help'];
+  const names = ['registers', 'memory', 'devices', 'exits', 'power', 'continue', 'quit', 'help'];
   const matches = word === '' ? [] : names.filter((name) => name.startsWith(word));
   if (word === '') return stay('');
   if (matches.length !== 1)
@@ -85,6 +86,9 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
       return stay(machine.chips.names.join('\n'));
     case 'exits':
       return stay(exits(machine, secondsRun));
+    case 'power':
+      machine.chips.power.pressButton();
+      return { text: '', then: 'continue' };
     case 'continue':
       return { text: '', then: 'continue' };
     case 'quit':

@@ -50,7 +50,7 @@ export const controlHelpers: Helpers<
   | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug' | 'checkPrivileged'
   | 'clearAccess' | 'setAccess' | 'readExtendedControl' | 'writeExtendedControl' | 'readModelSpecific' | 'writeModelSpecific'
   | 'readPerformanceCounter' | 'identify' | 'checkBaseAccess' | 'checkCanonical' | 'swapGsBase' | 'invalidatePage' | 'invalidateContext'
-  | 'monitor' | 'monitorWait' | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
+  | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
 > = {
   jumpFar: (p, selector, offset, size) => jumpFar(p, Number(selector), offset, Number(size)),
   callFar: (p, selector, offset, size) => callFar(p, Number(selector), offset, Number(size)),
@@ -161,8 +161,6 @@ export const controlHelpers: Helpers<
     if (type > 3n || pcid >> 12n !== 0n) throw protection(0);
     p.v.flushTlb();
   },
-  monitor: () => undefined,
-  monitorWait: () => undefined,
   timestamp(p) {
     if ((p.v.cr4 & Cr4.tsd) !== 0 && p.v.cpl !== 0) throw protection(0);
     return tscOf(p.v);

@@ -78,9 +78,4 @@ export class PciHost implements PortDevice {
       },
     };
   }
-  resetFunctions(): void {
-    for (const f of this.#functions.values()) f.reset();
-    this.#address = 0;
-    this.#resetControl = 0;
-  }
 }

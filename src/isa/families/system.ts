@@ -212,8 +212,6 @@ export const systemFamily: readonly Instruction[] = [
   row('xsetbv', 0x0f01, '', effect('writeExtendedControl'), { digit: 2, mod: 'register', rm: 1, feature: 'xsave' }),
   row('clac', 0x0f01, '', quiet('clearAccess'), { digit: 1, mod: 'register', rm: 2, feature: 'smap' }),
   row('stac', 0x0f01, '', quiet('setAccess'), { digit: 1, mod: 'register', rm: 3, feature: 'smap' }),
-  row('monitor', 0x0f01, '', quiet('monitor'), { digit: 1, mod: 'register', rm: 0, feature: 'monitor' }),
-  row('mwait', 0x0f01, '', effect('monitorWait'), { digit: 1, mod: 'register', rm: 1, feature: 'monitor' }),
   row('swapgs', 0x0f01, '', swapBase, { digit: 7, mod: 'register', rm: 0, long: 'only' }),
   row('rdtscp', 0x0f01, '', timestampWithId, { digit: 7, mod: 'register', rm: 1, feature: 'rdtscp' }),
   row('serialize', 0x0f01, '', nothing, { digit: 5, mod: 'register', rm: 0, prefix: 0, feature: 'serialize' }),
