@@ -1,5 +1,6 @@
 /** FBLD and FBSTP: 18 packed decimal digits and a sign. SDM 1, 4.7. */
-import { Context, Exception, extended, fromInteger, toInteger } from './soft.ts';
+import { fromInteger, toInteger } from './conversions.ts';
+import { Context, Exception, extended } from './soft.ts';
 
 
 export function loadDecimal(bits: bigint): bigint {

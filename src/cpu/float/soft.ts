@@ -54,7 +54,7 @@ export class Context {
 
 const biasOf = (f: Format): number => 2 ** (f.exponentBits - 1) - 1;
 const fractionBits = (f: Format): number => (f.explicit ? f.precision : f.precision - 1);
-const bitLength = (n: bigint): number => n.toString(2).length;
+export const bitLength = (n: bigint): number => n.toString(2).length;
 
 export function unpack(bits: bigint, f: Format): Parts {
   const stored = BigInt(fractionBits(f));
@@ -129,7 +129,7 @@ interface Rounded {
 }
 
 /** Drops `drop` low bits (nothing when not positive) by the rounding mode. */
-function roundTo(c: Context, sign: 0 | 1, significand: bigint, exponent: number, sticky: boolean, drop: number): Rounded {
+export function roundTo(c: Context, sign: 0 | 1, significand: bigint, exponent: number, sticky: boolean, drop: number): Rounded {
   if (drop <= 0) {
     // a sticky bit below the last place: only with room to spare, so shift it in
     if (!sticky) return { significand, exponent, inexact: false, up: false };
@@ -166,7 +166,7 @@ function underflow(c: Context, t: Tiny, f: Format): bigint {
 }
 
 /** Bits of a value that fits the format exactly. */
-function pack(sign: 0 | 1, significand: bigint, exponent: number, f: Format): bigint {
+export function pack(sign: 0 | 1, significand: bigint, exponent: number, f: Format): bigint {
   const lowest = 2 - biasOf(f) - f.precision;
   let s = significand;
   let e = exponent;
@@ -191,7 +191,7 @@ export function operand(c: Context, bits: bigint, f: Format): Parts {
   const p = unpack(bits, f);
   return p.denormal && c.mode.daz ? { ...p, kind: 'zero', significand: 0n, denormal: false } : p;
 }
-function noteDenormal(c: Context, ...parts: Parts[]): void {
+export function noteDenormal(c: Context, ...parts: Parts[]): void {
   if (parts.some((p) => p.denormal)) c.flags |= Exception.denormal;
 }
 export function invalid(c: Context, f: Format): bigint {
@@ -344,64 +344,4 @@ function order(a: Parts, b: Parts): -1 | 0 | 1 {
   const low = Math.min(a.exponent, b.exponent);
   const [sa, sb] = [a.significand << BigInt(a.exponent - low), b.significand << BigInt(b.exponent - low)];
   return sa === sb ? 0 : ((sa > sb ? direction : -direction) as -1 | 1);
-}
-
-/** Between formats. */
-export function convert(c: Context, x: bigint, from: Format, to: Format): bigint {
-  const a = operand(c, x, from);
-  const nan = nanResult(c, a, undefined, from, to);
-  if (nan !== undefined) return nan;
-  if (a.kind === 'infinity') return infinity(a.sign, to);
-  if (a.kind === 'zero') return zero(a.sign, to);
-  noteDenormal(c, a);
-  return round(c, a.sign, a.significand, a.exponent, false, to);
-}
-
-export function fromInteger(c: Context, value: bigint, f: Format): bigint {
-  if (value === 0n) return zero(0, f);
-  return round(c, value < 0n ? 1 : 0, value < 0n ? -value : value, 0, false, f);
-}
-
-/** A signed integer of `bits` bits; the integer indefinite (only the sign bit set) when it does not fit. */
-export function toInteger(c: Context, x: bigint, f: Format, bits: number, rounding = c.mode.rounding): bigint {
-  const a = operand(c, x, f);
-  const indefinite = 1n << BigInt(bits - 1);
-  if (a.kind === 'nan' || a.kind === 'infinity' || a.kind === 'unsupported') {
-    c.flags |= Exception.invalid;
-    return indefinite;
-  }
-  if (a.kind === 'zero') return 0n;
-  const rounded = toIntegral(c, a, rounding, bits + 2);
-  const value = rounded === undefined ? undefined : a.sign === 1 ? -rounded.value : rounded.value;
-  if (value === undefined || value < -indefinite || value >= indefinite) {
-    c.flags |= Exception.invalid;
-    return indefinite;
-  }
-  if (rounded?.inexact) c.flags |= Exception.precision;
-  c.roundedUp = rounded?.up ?? false;
-  return BigInt.asUintN(bits, value);
-}
-
-/** The magnitude as an integer; undefined when it is beyond `bitsMax` bits. */
-function toIntegral(c: Context, a: Parts, rounding: number, bitsMax: number): { value: bigint; inexact: boolean; up: boolean } | undefined {
-  if (a.exponent >= 0) return a.exponent + bitLength(a.significand) > bitsMax ? undefined : { value: a.significand << BigInt(a.exponent), inexact: false, up: false };
-  const drop = Math.min(-a.exponent, bitLength(a.significand) + 2);
-  const local = new Context({ ...c.mode, rounding });
-  const r = roundTo(local, a.sign, a.significand, 0, false, drop);
-  return { value: r.significand, inexact: r.inexact, up: r.up };
-}
-
-/** To an integral value in the same format (ROUNDSD, FRNDINT). */
-export function roundToIntegral(c: Context, x: bigint, f: Format, rounding: number, quietPrecision = false): bigint {
-  const a = operand(c, x, f);
-  const nan = nanResult(c, a, undefined, f, f);
-  if (nan !== undefined) return nan;
-  if (a.kind === 'infinity') return infinity(a.sign, f);
-  if (a.kind === 'zero') return zero(a.sign, f);
-  if (f.explicit) noteDenormal(c, a); // ROUNDSD knows no denormal operands
-  if (a.exponent >= 0) return x;
-  const r = toIntegral(c, a, rounding, f.precision + 2);
-  if (r?.inexact && !quietPrecision) c.flags |= Exception.precision;
-  c.roundedUp = r?.up ?? false;
-  return !r || r.value === 0n ? zero(a.sign, f) : pack(a.sign, r.value, 0, f);
 }

@@ -3,9 +3,8 @@ import { floatOps } from '../../isa/float-ops.ts';
 import { Fault, undefinedOpcode, Vector } from '../fault.ts';
 import type { Processor } from '../processor.ts';
 import { Cr4 } from '../state.ts';
-import {
-  add, Context, compare, convert, divide, double, Exception, type Format, fromInteger, multiply, operand, roundToIntegral, single, squareRoot, toInteger, unpack,
-} from './soft.ts';
+import { convert, fromInteger, roundToIntegral, toInteger } from './conversions.ts';
+import { add, Context, compare, divide, double, Exception, type Format, multiply, operand, single, squareRoot, unpack } from './soft.ts';
 
 const bits = new DataView(new ArrayBuffer(8));
 

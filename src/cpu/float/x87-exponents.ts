@@ -1,6 +1,8 @@
 /** FPREM, FPREM1, FSCALE and FXTRACT: the instructions that work on exponents. SDM 2, chapter 3. */
+
+import { fromInteger, toInteger } from './conversions.ts';
 import { Status } from './registers.ts';
-import { Exception, extended, fromInteger, infinity, invalid, nanResult, operand, round, toInteger, zero } from './soft.ts';
+import { Exception, extended, infinity, invalid, nanResult, operand, round, zero } from './soft.ts';
 import { indefinite, type Unit } from './unit.ts';
 
 /** FPREM (truncating) and FPREM1 (to nearest): at most 63 bits of quotient at a time; the low three go to C0, C3, C1. */
