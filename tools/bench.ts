@@ -2,11 +2,9 @@
  * Speed of the interpreter: npm run bench [-- --json]. User CPU time; the reference is a loop of JavaScript in the same run, so that ratios mean
  * something on a busy or slow computer. Each program's source is assembled code beside its bytes.
  */
-import { readFileSync } from 'node:fs';
-import { unpack } from '../src/cli/unpack.ts';
-import { buildMachine } from '../src/domain/build.ts';
 import { Bench } from '../test/conformance/bench.ts';
 import { liveStart, makeCase, windowAddress } from '../test/conformance/cases.ts';
+import { deterministicMachine } from '../test/guest/deterministic.ts';
 
 interface Program {
   readonly name: string;
@@ -142,28 +140,8 @@ function run(program: Program): number {
 
 async function boot(): Promise<{ readonly seconds: number; readonly retired: number }> {
   const before = process.cpuUsage();
-  const file = (name: string) => ({ name, data: new Uint8Array(readFileSync(`guest/${name}`)) });
-  let output = '';
-  let time = 0;
-  const machine = await buildMachine(
-    {
-      memoryMiB: 256,
-      kernel: file('bzImage'),
-      initrd: file('initramfs.cpio.zst'),
-      commandLine: 'console=ttyS0 quiet',
-      deterministic: true,
-      seed: 1n,
-    },
-    {
-      hostMilliseconds: () => time++,
-      epochMs: 0,
-      serialOutput: (byte) => {
-        output += String.fromCharCode(byte);
-      },
-      decompress: unpack,
-    },
-  );
-  while (!output.includes('root@testudo')) machine.runSlice(() => time++, time + 10);
+  const { machine, output, run } = await deterministicMachine({ memoryMiB: 256 });
+  while (!output().includes('root@testudo')) run(10);
   return { seconds: process.cpuUsage(before).user / 1e6, retired: machine.retired };
 }
 

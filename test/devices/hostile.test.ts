@@ -1,10 +1,8 @@
 /** A guest that writes random values to every port and device register gets the hardware's answers: nothing is thrown, nothing grows. */
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
-import { unpack } from '../../src/cli/unpack.ts';
-import { buildMachine } from '../../src/domain/build.ts';
 import { type BlockDevice, sectorBytes } from '../../src/storage/block-device.ts';
+import { deterministicMachine } from '../guest/deterministic.ts';
 
 class MemoryDisk implements BlockDevice {
   readonly id = 'memory';
@@ -24,7 +22,6 @@ class MemoryDisk implements BlockDevice {
   writeZeroes = (): boolean => true;
 }
 
-const file = (name: string) => ({ name, data: new Uint8Array(readFileSync(new URL(`../../guest/${name}`, import.meta.url))) });
 const interesting = [0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x8000_0000, 0xffff_ffff];
 const windows = [
   [0xfee0_0000, 0x1000],
@@ -37,19 +34,7 @@ const windows = [
 for (const seed of [1n, 2n, 3n]) {
   test(`100,000 random accesses to ports and device memory, seed ${seed}`, { timeout: 60_000 }, async () => {
     const random = new SeededRandom(seed);
-    let time = 0;
-    const machine = await buildMachine(
-      {
-        memoryMiB: 64,
-        kernel: file('bzImage'),
-        initrd: file('initramfs.cpio.zst'),
-        commandLine: '',
-        disks: [new MemoryDisk()],
-        deterministic: true,
-        seed: 1n,
-      },
-      { hostMilliseconds: () => time++, epochMs: 0, serialOutput: () => {}, decompress: unpack },
-    );
+    const { machine } = await deterministicMachine({ memoryMiB: 64, commandLine: '', disks: [new MemoryDisk()] });
     const { v } = machine.processor;
     const value = (): number =>
       random.below(2) === 0 ? (interesting[random.below(interesting.length)] ?? 0) : Number(random.next64() & 0xffff_ffffn);

@@ -1,47 +1,24 @@
 /** The default guest, deterministic: boots to its shell, works, powers off; twice the same. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { unpack } from '../../src/cli/unpack.ts';
-import { buildMachine } from '../../src/domain/build.ts';
-
-const file = (name: string) => ({ name, data: new Uint8Array(readFileSync(new URL(`../../guest/${name}`, import.meta.url))) });
+import { deterministicMachine } from './deterministic.ts';
 
 async function session(commands: string): Promise<{ output: string; retired: number; memory: string }> {
-  let output = '';
-  let time = 0;
-  const machine = await buildMachine(
-    {
-      memoryMiB: 128,
-      kernel: file('bzImage'),
-      initrd: file('initramfs.cpio.zst'),
-      commandLine: 'console=ttyS0 quiet',
-      deterministic: true,
-      seed: 1n,
-    },
-    {
-      hostMilliseconds: () => time++,
-      epochMs: 0,
-      serialOutput: (byte) => {
-        output += String.fromCharCode(byte);
-      },
-      decompress: unpack,
-    },
-  );
+  const { machine, output, run } = await deterministicMachine({});
   for (const c of commands) machine.chips.uart.receive(c.charCodeAt(0));
   for (;;) {
-    const end = machine.runSlice(() => time++, time + 1000);
+    const end = run(1000);
     if (end.kind === 'stopped') {
       expect(end.reason.kind).toBe('power-off');
       break;
     }
-    if (machine.retired > 3e9) throw new Error(`no end after ${machine.retired} instructions: ${output.slice(-500)}`);
+    if (machine.retired > 3e9) throw new Error(`no end after ${machine.retired} instructions: ${output().slice(-500)}`);
   }
   const { pool } = machine;
   const memory = createHash('sha256')
     .update(pool.bytes.subarray(pool.firstFrame * 4096, (pool.firstFrame + pool.used) * 4096))
     .digest('hex');
-  return { output, retired: machine.retired, memory };
+  return { output: output(), retired: machine.retired, memory };
 }
 
 const commands = `uname -m

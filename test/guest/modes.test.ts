@@ -1,27 +1,15 @@
 /** Bare multiboot programs: one walks through the processor's modes (modes.s), one writes random values to every device (hostile.s). */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { buildMachine } from '../../src/domain/build.ts';
+import { deterministicMachine } from './deterministic.ts';
 
 const file = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`./${name}`, import.meta.url)));
 const program = file('modes.bin');
 
 async function run(data: Uint8Array) {
-  let output = '';
-  let time = 0;
-  const machine = await buildMachine(
-    { memoryMiB: 32, kernel: { name: 'modes', data }, commandLine: '', deterministic: true, seed: 1n },
-    {
-      hostMilliseconds: () => time++,
-      epochMs: 0,
-      serialOutput: (byte) => {
-        output += String.fromCharCode(byte);
-      },
-      decompress: (packed) => Promise.resolve(packed),
-    },
-  );
-  const end = machine.runSlice(() => time++, 1_000_000);
-  return { output, end };
+  const bench = await deterministicMachine({ memoryMiB: 32, kernel: { name: 'modes', data }, commandLine: '' });
+  const end = bench.run(1_000_000);
+  return { output: bench.output(), end };
 }
 
 test('protected, real, virtual-8086, a called task, long and compatibility mode work in turn, and port 0xF4 ends with QEMU’s status', async () => {
