@@ -1,0 +1,317 @@
+/**
+ * Meanings as WebAssembly: the verbs that compute values, over a graph of nodes. Where registers, flags and memory are is for the
+ * executors to say: the interpreter's handlers find them through a record, the translator's regions keep them in locals.
+ */
+import type { FloatOp } from '../../isa/float-ops.ts';
+import type { HelperName } from '../../isa/helper-names.ts';
+import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
+import type { StateName } from '../../isa/state-names.ts';
+import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
+import { type Graph, type Node, simdCode } from './graph.ts';
+import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
+
+const masks: Readonly<Record<Size, bigint>> = { 8: 0xffn, 16: 0xffffn, 32: 0xffff_ffffn, 64: 0xffff_ffff_ffff_ffffn };
+
+type Fold = (a: bigint, b: bigint) => bigint;
+const signed = (a: bigint): bigint => BigInt.asIntN(64, a);
+/** Operations on two constants, unsigned 64-bit. */
+const foldable: Partial<Record<number, Fold>> = {
+  [Op.i64Add]: (a, b) => a + b,
+  [Op.i64Sub]: (a, b) => a - b,
+  [Op.i64And]: (a, b) => a & b,
+  [Op.i64Or]: (a, b) => a | b,
+  [Op.i64Xor]: (a, b) => a ^ b,
+  [Op.i64Shl]: (a, b) => a << (b & 63n),
+  [Op.i64ShrU]: (a, b) => a >> (b & 63n),
+  [Op.i64ShrS]: (a, b) => signed(a) >> (b & 63n),
+};
+
+const comparisons: Partial<Record<number, (a: bigint, b: bigint) => boolean>> = {
+  [Op.i64Eq]: (a, b) => a === b,
+  [Op.i64Ne]: (a, b) => a !== b,
+  [Op.i64LtU]: (a, b) => a < b,
+  [Op.i64LtS]: (a, b) => signed(a) < signed(b),
+};
+
+export abstract class WasmOps implements Ops<Node> {
+  abstract readonly graph: Graph;
+
+  protected wide(a: Node): Node {
+    if (a.type === 'i64') return a;
+    if (a.constant !== undefined) return this.constant(a.constant & 0xffff_ffffn);
+    return this.graph.node('i64', [Op.i64ExtendI32U], [a], true, a.bits);
+  }
+  protected narrow(a: Node): Node {
+    if (a.constant !== undefined && a.type === 'i64') return this.graph.constant('i32', BigInt.asIntN(32, a.constant));
+    return a.type === 'i32' ? a : this.graph.node('i32', [Op.i32WrapI64], [a], true, 32);
+  }
+  /** As a condition: any value but zero. */
+  protected truth(a: Node): Node {
+    return a.type === 'i32' ? a : this.graph.node('i32', [Op.i64Ne], [a, this.constant(0)], true, 1);
+  }
+  protected binary(op: number, a: Node, b: Node, bits = 64): Node {
+    const x = this.wide(a);
+    const y = this.wide(b);
+    if (x.constant !== undefined && y.constant !== undefined) {
+      const value = foldable[op]?.(x.constant, y.constant);
+      if (value !== undefined) return this.constant(value);
+    }
+    return this.graph.node('i64', [op], [x, y], true, bits);
+  }
+  protected compare(op: number, a: Node, b: Node): Node {
+    if (a.constant !== undefined && b.constant !== undefined) return this.i32(comparisons[op]?.(a.constant, b.constant) ? 1 : 0);
+    return this.graph.node('i32', [op], [this.wide(a), this.wide(b)], true, 1);
+  }
+  protected i32(value: number): Node {
+    return this.graph.constant('i32', BigInt(value));
+  }
+  protected add32(a: Node, b: Node): Node {
+    return this.graph.node('i32', [Op.i32Add], [a, b], true, 32);
+  }
+
+  // --- values
+  constant(value: bigint | number): Node {
+    return this.graph.constant('i64', BigInt(value));
+  }
+  add(a: Node, b: Node): Node {
+    if (b.constant === 0n) return this.wide(a);
+    return this.binary(Op.i64Add, a, b);
+  }
+  sub(a: Node, b: Node): Node {
+    return this.binary(Op.i64Sub, a, b);
+  }
+  mul(a: Node, b: Node): Node {
+    return this.binary(Op.i64Mul, a, b);
+  }
+  protected logic(op64: number, op32: number, a: Node, b: Node, bits: number): Node {
+    if (a.type === 'i32' && b.type === 'i32') return this.graph.node('i32', [op32], [a, b], true, bits);
+    return this.binary(op64, a, b, bits);
+  }
+  and(a: Node, b: Node): Node {
+    return this.logic(Op.i64And, Op.i32And, a, b, Math.min(a.bits, b.bits));
+  }
+  or(a: Node, b: Node): Node {
+    return this.logic(Op.i64Or, Op.i32Or, a, b, Math.max(a.bits, b.bits));
+  }
+  xor(a: Node, b: Node): Node {
+    return this.logic(Op.i64Xor, Op.i32Xor, a, b, Math.max(a.bits, b.bits));
+  }
+  shl(a: Node, n: Node): Node {
+    return this.binary(Op.i64Shl, a, n);
+  }
+  shr(a: Node, n: Node): Node {
+    return this.binary(Op.i64ShrU, a, n, n.constant === undefined ? a.bits : Math.max(1, a.bits - Number(n.constant & 63n)));
+  }
+  sar(a: Node, n: Node): Node {
+    return this.binary(Op.i64ShrS, a, n);
+  }
+  divu(a: Node, b: Node): Node {
+    return this.impure(Op.i64DivU, a, b);
+  }
+  remu(a: Node, b: Node): Node {
+    return this.impure(Op.i64RemU, a, b);
+  }
+  divs(a: Node, b: Node): Node {
+    return this.impure(Op.i64DivS, a, b);
+  }
+  rems(a: Node, b: Node): Node {
+    return this.impure(Op.i64RemS, a, b);
+  }
+  /** Division traps, so it keeps its place behind the meaning's check. */
+  protected impure(op: number, a: Node, b: Node): Node {
+    return this.graph.node('i64', [op], [this.wide(a), this.wide(b)], false);
+  }
+  clz(a: Node): Node {
+    return this.graph.node('i64', [Op.i64Clz], [this.wide(a)], true, 7);
+  }
+  ctz(a: Node): Node {
+    return this.graph.node('i64', [Op.i64Ctz], [this.wide(a)], true, 7);
+  }
+  popcnt(a: Node): Node {
+    return this.graph.node('i64', [Op.i64Popcnt], [this.wide(a)], true, 7);
+  }
+  zeroExtend(a: Node, size: Size): Node {
+    const wide = this.wide(a);
+    if (wide.constant !== undefined) return this.constant(wide.constant & masks[size]);
+    return wide.bits <= size ? wide : this.binary(Op.i64And, wide, this.constant(masks[size]), size);
+  }
+  signExtend(a: Node, size: Size): Node {
+    const wide = this.wide(a);
+    if (size === 64) return wide;
+    if (wide.constant !== undefined) return this.constant(BigInt.asIntN(size, wide.constant));
+    return this.graph.node('i64', [{ 8: Op.i64Extend8S, 16: Op.i64Extend16S, 32: Op.i64Extend32S }[size]], [wide], true);
+  }
+  eq(a: Node, b: Node): Node {
+    return this.compare(Op.i64Eq, a, b);
+  }
+  ne(a: Node, b: Node): Node {
+    return this.compare(Op.i64Ne, a, b);
+  }
+  ltu(a: Node, b: Node): Node {
+    return this.compare(Op.i64LtU, a, b);
+  }
+  lts(a: Node, b: Node): Node {
+    return this.compare(Op.i64LtS, a, b);
+  }
+  isZero(a: Node): Node {
+    if (a.constant !== undefined) return this.i32(a.constant === 0n ? 1 : 0);
+    return this.graph.node('i32', [a.type === 'i32' ? Op.i32Eqz : Op.i64Eqz], [a], true, 1);
+  }
+  select(condition: Node, a: Node, b: Node): Node {
+    return this.graph.node('i64', [Op.select], [this.wide(a), this.wide(b), this.truth(condition)], true, Math.max(a.bits, b.bits));
+  }
+  when(condition: Node, then: () => void, otherwise?: () => void): void {
+    if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
+    this.graph.branch(this.truth(condition), then, otherwise);
+  }
+
+  // --- flags as result and carry vector, see cpu/flags.ts
+  protected bit(value: Node, n: number): Node {
+    const shifted = n === 0 ? value : this.graph.node('i32', [Op.i32ShrU], [value, this.i32(n)], true, 32);
+    return n === 31 ? shifted : this.graph.node('i32', [Op.i32And], [shifted, this.i32(1)], true, 1);
+  }
+  protected xor32(a: Node, b: Node): Node {
+    return this.graph.node('i32', [Op.i32Xor], [a, b], true, Math.max(a.bits, b.bits));
+  }
+  flag(name: FlagName): Node {
+    const bits = name === 'zero' ? this.i32(0) : this.flagBits();
+    switch (name) {
+      case 'zero':
+        return this.isZero(this.flagResult());
+      case 'sign':
+        return this.xor32(this.lts(this.flagResult(), this.constant(0)), this.bit(bits, 7));
+      case 'carry':
+        return this.bit(bits, 31);
+      case 'adjust':
+        return this.bit(bits, 3);
+      case 'overflow':
+        return this.bit(this.xor32(bits, this.graph.node('i32', [Op.i32Shl], [bits, this.i32(1)], true, 32)), 31);
+      case 'parity':
+        return this.xor32(this.parityOf(this.flagResult()), this.bit(bits, 2));
+    }
+  }
+  /** 1 when the low byte has an even number of ones. */
+  protected parityOf(result: Node): Node {
+    const odd = this.narrow(this.and(this.popcnt(this.and(result, this.constant(0xff))), this.constant(1)));
+    return this.xor32(odd, this.i32(1));
+  }
+  setFlags(rule: FlagRule, size: Size, a: Node, b: Node, result: Node): void {
+    if (rule === 'logic') return this.putFlags(this.i32(0), this.signExtend(result, size));
+    const bits = this.bitsOfCarries(this.carries(rule === 'add' || rule === 'inc', a, b, result), size);
+    this.putFlags(rule === 'inc' || rule === 'dec' ? this.#keepCarry(bits) : bits, this.signExtend(result, size));
+  }
+  /** The old carry with the new overflow: bit 30 holds carry xor overflow, so both upper bits turn when the carry differs. */
+  #keepCarry(bits: Node): Node {
+    const different = this.graph.node('i32', [Op.i32And], [this.xor32(this.flagBits(), bits), this.i32(-0x8000_0000)], true, 32);
+    const both = this.graph.node('i32', [Op.i32ShrS], [different, this.i32(1)], true, 32);
+    return this.xor32(bits, both);
+  }
+  setFlagBits(bits: FlagBits<Node>): void {
+    const carry = this.narrow(bits.carry ?? this.flag('carry'));
+    const overflow = this.narrow(bits.overflow ?? this.flag('overflow'));
+    const adjust = this.narrow(bits.adjust ?? this.flag('adjust'));
+    const shifted = (value: Node, n: number): Node => this.graph.node('i32', [Op.i32Shl], [value, this.i32(n)], true, 32);
+    const or = (a: Node, b: Node): Node => this.graph.node('i32', [Op.i32Or], [a, b], true, 32);
+    const value = or(or(shifted(carry, 31), shifted(this.xor32(carry, overflow), 30)), shifted(adjust, 3));
+    if (bits.zero !== undefined) {
+      const sign = this.flag('sign');
+      const parity = this.flag('parity');
+      const zero = this.narrow(bits.zero);
+      this.putFlags(or(value, or(shifted(sign, 7), shifted(this.xor32(parity, zero), 2))), this.wide(this.isZero(zero)));
+    } else if (bits.result) this.putFlags(value, this.signExtend(bits.result.value, bits.result.size));
+    else this.putFlags(or(value, this.graph.node('i32', [Op.i32And], [this.flagBits(), this.i32(0x84)], true, 8)), undefined);
+  }
+  condition(code: number): Node {
+    const base = ((): Node => {
+      switch (code >> 1) {
+        case 0:
+          return this.flag('overflow');
+        case 1:
+          return this.flag('carry');
+        case 2:
+          return this.flag('zero');
+        case 3:
+          return this.or(this.flag('carry'), this.flag('zero'));
+        case 4:
+          return this.flag('sign');
+        case 5:
+          return this.flag('parity');
+        case 6:
+          return this.xor(this.flag('sign'), this.flag('overflow'));
+        default:
+          return this.or(this.flag('zero'), this.xor(this.flag('sign'), this.flag('overflow')));
+      }
+    })();
+    return code & 1 ? this.isZero(base) : base;
+  }
+  /** The carry vector of a + b = result (or a - b), before it is cut to `flagBits`. */
+  protected carries(adds: boolean, a: Node, b: Node, result: Node): Node {
+    const notA = this.xor(a, this.constant(-1));
+    // carries out of each bit: of an addition (a & b) | ((a | b) & ~r), of a subtraction (~a & b) | ((~a | b) & r)
+    return adds
+      ? this.or(this.and(a, b), this.and(this.or(a, b), this.xor(result, this.constant(-1))))
+      : this.or(this.and(notA, b), this.and(this.or(notA, b), result));
+  }
+  /** `flagBits` from a carry vector of a width: carry in bit 31, carry xor overflow in bit 30, adjust in bit 3. */
+  protected bitsOfCarries(carries: Node, size: Size): Node {
+    const top =
+      size >= 32 ? this.narrow(this.shr(carries, this.constant(size - 32))) : this.narrow(this.shl(carries, this.constant(32 - size)));
+    const low = this.graph.node('i32', [Op.i32And], [this.narrow(carries), this.i32(8)], true, 4);
+    const upper = this.graph.node('i32', [Op.i32And], [top, this.i32(-0x4000_0000)], true, 32);
+    return this.graph.node('i32', [Op.i32Or], [upper, low], true, 32);
+  }
+
+  // --- vectors
+  vector1(op: VectorOp1, a: Node): Node {
+    const code = simdCode(vector1Codes[op]);
+    if (op.endsWith('bitmask')) return this.graph.node('i32', code, [a], true, 16);
+    return this.graph.node('v128', code, [op.endsWith('splat') ? this.narrow(a) : a], true);
+  }
+  vector2(op: VectorOp2, a: Node, b: Node): Node {
+    return this.graph.node('v128', simdCode(vector2Codes[op]), [a, b], true);
+  }
+  vectorShift(op: 'shl' | 'shr_u' | 'shr_s', lane: 16 | 32 | 64, a: Node, count: Node): Node {
+    return this.graph.node('v128', simdCode(vectorShiftCodes[op][lane]), [a, this.narrow(count)], true);
+  }
+  shuffle(a: Node, b: Node, lanes: readonly number[]): Node {
+    return this.graph.node('v128', simdCode(Simd.shuffle, ...lanes), [a, b], true);
+  }
+  lane(a: Node, size: Size, index: number): Node {
+    return this.graph.node(size === 64 ? 'i64' : 'i32', simdCode(extractLaneCodes[size], index), [a], true, size);
+  }
+  withLane(a: Node, size: Size, index: number, value: Node): Node {
+    return this.graph.node('v128', simdCode(replaceLaneCodes[size], index), [a, size === 64 ? this.wide(value) : this.narrow(value)], true);
+  }
+  vector(low: Node, high: Node): Node {
+    const splat = this.graph.node('v128', simdCode(Simd.splat64), [this.wide(low)], true);
+    return this.withLane(splat, 64, 1, high);
+  }
+
+  abstract get(name: StateName): Node;
+  abstract set(name: StateName, value: Node): void;
+  abstract register(number: number, size: Size): Node;
+  abstract setRegister(number: number, size: Size, value: Node): void;
+  abstract xmm(number: number): Node;
+  abstract setXmm(number: number, value: Node): void;
+  abstract load(address: Node, size: Size): Node;
+  abstract loadForWrite(address: Node, size: Size): Node;
+  abstract store(address: Node, size: Size, value: Node): void;
+  abstract load128(address: Node): Node;
+  abstract store128(address: Node, value: Node): void;
+  abstract linear(segment: number, offset: Node, bytes: number, write: boolean): Node;
+  protected abstract flagBits(): Node;
+  protected abstract flagResult(): Node;
+  /** Without a result the one before stays. */
+  protected abstract putFlags(bits: Node, result: Node | undefined): void;
+  abstract ip(): Node;
+  abstract next(): Node;
+  abstract jump(target: Node): void;
+  abstract jumpRelative(): void;
+  abstract again(): void;
+  abstract bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void;
+  abstract exitNext(): void;
+  abstract exitHere(): void;
+  abstract fault(vector: number, error?: number): void;
+  abstract float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node;
+  abstract helper(name: HelperName, ...args: Node[]): Node;
+}
