@@ -1,16 +1,22 @@
-/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT]]. Without a seed, one from the clock. */
+/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | sequences]]]. Without a seed, one from the clock. */
 import { lockstep } from '../test/conformance/lockstep.ts';
+import { sequences } from '../test/conformance/sequences.ts';
 
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31);
 const count = Number(process.argv[3] ?? 100_000);
-const step = 10_000;
+const kinds = { instructions: lockstep, sequences } as const;
+const wanted = process.argv[4];
+const step = 2_000;
 let failed = 0;
-for (let done = 0; done < count; done += step) {
-  const report = lockstep(seed + done * 2, Math.min(step, count - done));
-  for (const failure of report.failures) process.stdout.write(`${failure}\n`);
-  failed += report.failures.length;
-  process.stderr.write(`\r${Math.min(count, done + step)} of ${count} instructions, ${failed} differences`);
+for (const [name, run] of Object.entries(kinds)) {
+  if (wanted !== undefined && wanted !== name) continue;
+  for (let done = 0; done < count; done += step) {
+    const report = run(seed + done * 2, Math.min(step, count - done));
+    for (const failure of report.failures) process.stdout.write(`${failure}\n`);
+    failed += report.failures.length;
+    process.stderr.write(`\r${Math.min(count, done + step)} of ${count} ${name}, ${failed} differences`);
+  }
+  process.stderr.write('\n');
+  process.stdout.write(`seed ${seed}: ${count} ${name}, ${failed} differences\n`);
 }
-process.stderr.write('\n');
-process.stdout.write(`seed ${seed}: ${count} instructions, ${failed} differences\n`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -176,7 +176,7 @@ export class Vcpu {
     const record = this.get('record') >>> 0;
     if (record === 0) return this.get64('ip');
     const mask = this.long ? 64 : 32;
-    return BigInt.asUintN(mask, this.get64('codePage') + BigInt(this.pool.view.getUint16(record + 2, true)));
+    return BigInt.asUintN(mask, this.get64('codePage') + BigInt(this.pool.view.getUint16(record + 32, true)));
   }
   get nextIp(): bigint {
     const record = this.get('record') >>> 0;

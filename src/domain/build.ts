@@ -10,6 +10,7 @@ import { hpetBase } from '../devices/hpet/hpet.ts';
 import { ecamBase, ecamBytes, pciWindowBase, pciWindowEnd } from '../devices/pci/host.ts';
 import { PortBus } from '../devices/port-bus.ts';
 import { Interpreter } from '../engine/interpreter/interpreter.ts';
+import { Translator } from '../engine/translator/translator.ts';
 import { acpiTables } from '../firmware/acpi.ts';
 import { layoutMemory, type MemoryLayout, placeBiosData, rsdpAddress } from '../firmware/e820.ts';
 import { FramePool, pageBytes } from '../memory/pool.ts';
@@ -68,8 +69,10 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   });
   const processor = new Processor(vcpu);
   const interpreter = new Interpreter(processor, arena);
+  const translator = config.translator === false ? undefined : new Translator(processor, interpreter);
+  if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
-  machine = new Machine({ processor, interpreter, timers, clock, instructionClock, interrupts, chips, pool, trace: world.trace });
+  machine = new Machine({ processor, interpreter, translator, timers, clock, instructionClock, interrupts, chips, pool, trace: world.trace });
 
   placeFirmware(space, layout);
   enterKernel(vcpu, await loadKernel({ config, world, space, layout, seed: random.bytes(32) }));

@@ -5,6 +5,7 @@ import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { Flag } from '../cpu/state.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
+import type { Translator } from '../engine/translator/translator.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
@@ -22,6 +23,7 @@ export type SliceEnd =
 export interface MachineParts {
   readonly processor: Processor;
   readonly interpreter: Interpreter;
+  readonly translator: Translator | undefined;
   readonly timers: TimerQueue;
   readonly clock: Clock;
   readonly instructionClock: InstructionClock | undefined;
@@ -39,6 +41,7 @@ const singleStepBit = 0x4000;
 export class Machine {
   readonly processor: Processor;
   readonly interpreter: Interpreter;
+  readonly translator: Translator | undefined;
   readonly chips: Chips;
   readonly pool: FramePool;
   readonly clock: Clock;
@@ -57,6 +60,7 @@ export class Machine {
   constructor(parts: MachineParts) {
     this.processor = parts.processor;
     this.interpreter = parts.interpreter;
+    this.translator = parts.translator;
     this.chips = parts.chips;
     this.pool = parts.pool;
     this.clock = parts.clock;

@@ -11,6 +11,7 @@ import { Cr0, Cr4, Rights, Segment, vcpuAreaBytes } from '../../src/cpu/state.ts
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { Evaluator } from '../../src/engine/evaluator/evaluator.ts';
 import { Interpreter } from '../../src/engine/interpreter/interpreter.ts';
+import { Translator } from '../../src/engine/translator/translator.ts';
 import { FramePool, pageBytes } from '../../src/memory/pool.ts';
 import { GuestSpace } from '../../src/memory/space.ts';
 import { InstructionClock } from '../../src/time/clock.ts';
@@ -33,9 +34,10 @@ export class Bench {
   readonly processor: Processor;
   readonly #evaluator: Evaluator;
   readonly #interpreter: Interpreter;
+  readonly translator: Translator | undefined;
   readonly #space: GuestSpace;
 
-  constructor(cpu = 'max') {
+  constructor({ cpu = 'max', translate = false } = {}) {
     const start = 0x1_0000 + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
     const pool = new FramePool({ reservedBytes: start + arenaBytes, frames: 64 });
     this.#space = new GuestSpace(pool, [{ base: 0, size: 64 * pageBytes }]);
@@ -60,6 +62,10 @@ export class Bench {
     this.#evaluator = new Evaluator(this.processor);
     this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
     this.#space.watchCode(this.#interpreter);
+    if (translate) {
+      this.translator = new Translator(this.processor, this.#interpreter);
+      this.#interpreter.translateWith(this.translator);
+    }
     this.#mapPages();
   }
 
@@ -75,7 +81,8 @@ export class Bench {
     map(windowAddress, windowPage, windowBytes / pageBytes, tables + 0x4000);
   }
 
-  load(c: Pick<Case, 'code' | 'before'> & { readonly mode?: Mode }): void {
+  /** `filler`: the bytes that stand behind the code. */
+  load(c: Pick<Case, 'code' | 'before'> & { readonly mode?: Mode }, filler: readonly number[] = [0xcc]): void {
     const { v } = this.processor;
     enterKernel(v, { mode: 'long', ip: codeAddress, registers: {}, pageTables: tables, gdt: 0 });
     v.set64('cr0', v.get64('cr0') | BigInt(Cr0.mp | Cr0.ne | Cr0.wp));
@@ -87,7 +94,7 @@ export class Bench {
     for (const n of [Segment.es, Segment.ss, Segment.ds]) v.set('segmentRights', 0xf3 | Rights.granular | Rights.big, n);
     v.set('halted', 0);
     v.set('pending', 0);
-    const code = new Uint8Array(pageBytes).fill(0xcc);
+    const code = Uint8Array.from({ length: pageBytes }, (_, n) => filler[n % filler.length] ?? 0);
     code.set(c.code, codeAddress & 0xfff);
     this.#space.write(codePage, code);
     this.#space.write(windowPage, c.before.memory);
@@ -107,6 +114,28 @@ export class Bench {
     v.refreshMode();
   }
 
+  /** Has a region made of the code, as if it were hot. */
+  translate(): void {
+    const { v } = this.processor;
+    const page = this.#space.frameOf(codePage / pageBytes) * 8 + (Number(v.get64('codeMode')) & 7);
+    this.translator?.hot(page, codeAddress & 0xfff);
+    this.translator?.translate();
+  }
+  /** At most so many instructions; fewer when one faults. */
+  runSteps(instructions: number): Result & { readonly left: number } {
+    const { v } = this.processor;
+    let fault: Fault | undefined;
+    v.set('fuel', instructions);
+    try {
+      while (v.get('fuel') > 0) this.#interpreter.run();
+    } catch (problem) {
+      if (!(problem instanceof Fault)) throw problem;
+      fault = problem;
+    }
+    const result = { ...this.#result(fault), left: v.get('fuel') };
+    v.jump(v.ip);
+    return result;
+  }
   /** So many instructions on the interpreter, faults not expected. */
   runFor(instructions: number): void {
     const { v } = this.processor;

@@ -2,18 +2,19 @@
 import { Bench, type Result } from './bench.ts';
 import { type Case, makeCase } from './cases.ts';
 
-function differs(a: Result, b: Result): string | undefined {
+/** The first thing in which two results differ. */
+export function differs(a: Result, b: Result, names: readonly [string, string] = ['evaluator', 'interpreter']): string | undefined {
   const flat = (r: Result): [string, string][] => [
     ...r.gpr.map((v, n): [string, string] => [`r${n}`, v.toString(16)]),
     ...r.xmm.map((v, n): [string, string] => [`xmm${n}`, v.toString(16)]),
     ...r.st.map((v, n): [string, string] => [`st${n}`, v.toString(16)]),
     ...(['flags', 'mxcsr', 'control', 'status', 'tags', 'ip', 'fault'] as const).map((key): [string, string] => [key, r[key].toString(16)]),
-    ['error', String(a.error)],
+    ['error', String(r.error)],
     ['memory', Buffer.from(r.memory).toString('base64')],
   ];
   const other = new Map(flat(b));
   const found = flat(a).find(([key, value]) => other.get(key) !== value);
-  return found && `${found[0]}: evaluator ${found[1].slice(0, 80)}, interpreter ${other.get(found[0])?.slice(0, 80)}`;
+  return found && `${found[0]}: ${names[0]} ${found[1].slice(0, 80)}, ${names[1]} ${other.get(found[0])?.slice(0, 80)}`;
 }
 
 export interface LockstepReport {

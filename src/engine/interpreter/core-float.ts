@@ -6,7 +6,7 @@ import { offsetOf } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type ModuleBuilder, signedLeb, unsignedLeb } from '../wasm/module.ts';
-import { Op } from '../wasm/opcodes.ts';
+import { Float, Op } from '../wasm/opcodes.ts';
 
 export type FastFloat =
   | 'add'
@@ -37,33 +37,6 @@ const fastFloats: readonly FastFloat[] = [
 ];
 export const hasFastPath = (op: FloatOp): op is FastFloat => (fastFloats as readonly FloatOp[]).includes(op);
 
-const F = {
-  f32Eq: 0x5b,
-  f32Lt: 0x5d,
-  f64Eq: 0x61,
-  f64Lt: 0x63,
-  f32Sqrt: 0x91,
-  f32Add: 0x92,
-  f32Sub: 0x93,
-  f32Mul: 0x94,
-  f32Div: 0x95,
-  f64Sqrt: 0x9f,
-  f64Add: 0xa0,
-  f64Sub: 0xa1,
-  f64Mul: 0xa2,
-  f64Div: 0xa3,
-  f32ConvertI32S: 0xb2,
-  f32ConvertI64S: 0xb4,
-  f32DemoteF64: 0xb6,
-  f64ConvertI32S: 0xb7,
-  f64ConvertI64S: 0xb9,
-  f64PromoteF32: 0xbb,
-  i32ReinterpretF32: 0xbc,
-  i64ReinterpretF64: 0xbd,
-  f32ReinterpretI32: 0xbe,
-  f64ReinterpretI64: 0xbf,
-  i64LtU: 0x54,
-} as const;
 const truncateToI64 = { 32: [0xfc, 4], 64: [0xfc, 6] } as const; // saturating; the range is checked before
 
 /** The default control bits with precision sticky: see cpu/float/sse.ts. */
@@ -79,8 +52,8 @@ const exponentShift = { 32: 23n, 64: 52n } as const;
 const exponentTop = { 32: 0xffn, 64: 0x7ffn } as const;
 
 const toFloat = (size: Size, local: number): number[] =>
-  size === 64 ? [...get(local), F.f64ReinterpretI64] : [...get(local), Op.i32WrapI64, F.f32ReinterpretI32];
-const toBits = (size: Size): number[] => (size === 64 ? [F.i64ReinterpretF64] : [F.i32ReinterpretF32, Op.i64ExtendI32U]);
+  size === 64 ? [...get(local), Float.f64ReinterpretI64] : [...get(local), Op.i32WrapI64, Float.f32ReinterpretI32];
+const toBits = (size: Size): number[] => (size === 64 ? [Float.i64ReinterpretF64] : [Float.i32ReinterpretF32, Op.i64ExtendI32U]);
 /** exponent - low < span, unsigned: whether the exponent lies in low .. low + span - 1. */
 const exponentIn = (size: Size, local: number, low: bigint, span: bigint): number[] => [
   ...get(local),
@@ -91,7 +64,7 @@ const exponentIn = (size: Size, local: number, low: bigint, span: bigint): numbe
   ...i64(low),
   Op.i64Sub,
   ...i64(span),
-  F.i64LtU,
+  Op.i64LtU,
 ];
 const isNormal = (size: Size, local: number): number[] => exponentIn(size, local, 1n, exponentTop[size] - 1n);
 const isZero = (size: Size, local: number): number[] => [...get(local), ...i64(size === 64 ? 1n : 33n), Op.i64Shl, Op.i64Eqz];
@@ -101,11 +74,11 @@ const isSafe = (size: Size, local: number): number[] => exponentIn(size, local, 
 const and = [Op.i32And];
 
 const arithmetic = {
-  add: { 32: F.f32Add, 64: F.f64Add },
-  sub: { 32: F.f32Sub, 64: F.f64Sub },
-  mul: { 32: F.f32Mul, 64: F.f64Mul },
-  div: { 32: F.f32Div, 64: F.f64Div },
-  sqrt: { 32: F.f32Sqrt, 64: F.f64Sqrt },
+  add: { 32: Float.f32Add, 64: Float.f64Add },
+  sub: { 32: Float.f32Sub, 64: Float.f64Sub },
+  mul: { 32: Float.f32Mul, 64: Float.f64Mul },
+  div: { 32: Float.f32Div, 64: Float.f64Div },
+  sqrt: { 32: Float.f32Sqrt, 64: Float.f64Sqrt },
 } as const;
 
 /** Code that returns the result when the fast path applies. locals: 0 state, 1 a, 2 b, 3 result */
@@ -152,7 +125,7 @@ function fast(op: FastFloat, size: Size): number[] {
       ];
     case 'comi':
     case 'ucomi': {
-      const [eq, lt] = size === 64 ? [F.f64Eq, F.f64Lt] : [F.f32Eq, F.f32Lt];
+      const [eq, lt] = size === 64 ? [Float.f64Eq, Float.f64Lt] : [Float.f32Eq, Float.f32Lt];
       return [
         ...isPlain(size, 1),
         ...isPlain(size, 2),
@@ -176,7 +149,7 @@ function fast(op: FastFloat, size: Size): number[] {
     case 'fromInt32':
     case 'fromInt64': {
       const wide = op === 'fromInt64';
-      const convert = size === 64 ? (wide ? F.f64ConvertI64S : F.f64ConvertI32S) : wide ? F.f32ConvertI64S : F.f32ConvertI32S;
+      const convert = size === 64 ? (wide ? Float.f64ConvertI64S : Float.f64ConvertI32S) : wide ? Float.f32ConvertI64S : Float.f32ConvertI32S;
       return [...get(1), ...(wide ? [] : [Op.i32WrapI64]), convert, ...toBits(size), Op.return];
     }
     case 'truncateInt32':
@@ -202,7 +175,7 @@ function fast(op: FastFloat, size: Size): number[] {
         Op.if,
         0x40,
         ...toFloat(size, 1),
-        size === 64 ? F.f32DemoteF64 : F.f64PromoteF32,
+        size === 64 ? Float.f32DemoteF64 : Float.f64PromoteF32,
         ...toBits(other),
         ...set,
         ...returnIf([...isSafe(other, result), ...isZero(size, 1), Op.i32Or]),

@@ -8,7 +8,7 @@ import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/m
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
-import { Record } from './record.ts';
+import { asItself, Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
 const set = (n: number): number[] => [Op.localSet, n];
@@ -24,6 +24,12 @@ const store64 = (offset: number): number[] => memoryCode(Op.i64Store, offset);
 const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0x3ff0), Op.i32And];
 const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
 const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];
+
+/** What a handler may give instead of a record: go on at `ip`, at the region that is entered there or with the instruction itself. */
+export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
+const outcomeMax = 7;
+/** After so many entries a place is worth translating. */
+const hotEntries = 50;
 
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 
@@ -45,6 +51,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   for (const name of coreImports) slow[name] = module.importFunction(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const floatSlow = module.importFunction('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
   const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, module.importFunction(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
+  const hot = module.importFunction('hot', { parameters: ['i32'], results: [] });
   const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
 
@@ -94,16 +101,22 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
     ],
   });
 
-  // run(state, record): until the fuel is spent or a handler leaves. locals: 2 fuel
+  // run(state, record): until the fuel is spent or a handler leaves. A handler gives the next record, 0 to leave, or an `Outcome`.
+  // locals: 2 fuel, 3 what to dispatch to
   module.add({
-    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32'],
+    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32'],
     code: [
+      ...get(1), ...set(3),
       Op.loop, 0x40,
-      ...get(0), ...get(1), ...store32(offsetOf('record')),
+      ...get(0), ...get(3), ...i32(-8), Op.i32And, ...tee(1), ...store32(offsetOf('record')),
       ...get(0), ...load32(offsetOf('fuel')), ...i32(1), Op.i32Sub, ...tee(2), ...i32(0), Op.i32LtS, Op.if, 0x40, Op.return, Op.end,
       ...get(0), ...get(2), ...store32(offsetOf('fuel')),
-      ...get(0), ...get(1), ...get(1), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
-      ...tee(1), Op.brIf, 0,
+      ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
+      ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
+      ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
+      Op.br, 0,
       Op.end,
     ],
   });
@@ -117,6 +130,16 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
       ...refund,
       ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
       ...get(0), Op.call, ...unsignedLeb(lookup),
+    ],
+  });
+  // an entry of code that is not translated: counted, and reported once it is entered often
+  module.add({
+    name: 'count', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: ['i32'],
+    code: [
+      ...refund,
+      ...get(1), ...get(1), ...memoryCode(Op.i32Load16U, Record.entry), ...i32(1), Op.i32Add, ...tee(2), ...memoryCode(Op.i32Store16, Record.entry),
+      ...get(2), ...i32(hotEntries), Op.i32Eq, Op.if, 0x40, ...get(1), Op.call, ...unsignedLeb(hot), Op.end,
+      ...get(1), ...i32(asItself), Op.i32Or,
     ],
   });
   addFloatFunctions(module, floatSlow);

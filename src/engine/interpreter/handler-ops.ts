@@ -10,7 +10,7 @@ import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
-import { unsignedLeb } from '../wasm/module.ts';
+import { unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { WasmOps } from '../wasm/wasm-ops.ts';
 import { type Callee, calleeSignature } from './callees.ts';
@@ -24,7 +24,8 @@ const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as r
 const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
 
 export class HandlerOps extends WasmOps {
-  readonly graph = new Graph(2);
+  readonly locals: ValueType[] = [];
+  readonly graph = new Graph({ temporary: (type) => this.locals.push(type) + 1, enter: () => {}, leave: () => {} });
   readonly callees = new Map<Callee, number>();
   readonly state = this.graph.parameter(0);
   readonly record = this.graph.parameter(1);

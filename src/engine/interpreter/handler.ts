@@ -179,5 +179,5 @@ export function makeHandler(name: string, decoded: Decoded, callIndex: (callee: 
   o.fallThrough();
   const code = o.graph.finish();
   code.push(0x00); // unreachable: every path has returned
-  return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: o.graph.locals, code };
+  return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: o.locals, code };
 }

@@ -16,6 +16,7 @@ import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { isAbsolute, isFarRelative, makeHandler, shapeKey } from './handler.ts';
 import { Record, recordBytes } from './record.ts';
+import type { Translation } from './translation.ts';
 
 export interface ArenaRange {
   /** Where decoded code lives in machine memory: byte addresses. */
@@ -25,10 +26,13 @@ export interface ArenaRange {
 
 const mapBytes = pageBytes * 4;
 const longestTrace = 64;
-const tableSize = 16_384;
+/** Handlers lie below, regions of translated code above. */
+const handlersEnd = 16_384;
+const tableSize = 49_152;
 const gotoHandler = 1;
 const relookupHandler = 2;
-const firstHandler = 3;
+const countHandler = 3;
+const firstHandler = 4;
 
 interface CrossingRecord {
   readonly bytes: Uint8Array;
@@ -46,6 +50,11 @@ export class Interpreter implements CodeWatch {
   readonly #handlers = new Map<string, number>();
   #nextHandler = firstHandler;
   #missing: { readonly index: number; readonly decoded: Decoded }[] = [];
+
+  #translation: Translation | undefined;
+  #nextSlot = handlersEnd;
+  readonly #freeSlots: number[] = [];
+  #flushWanted = false;
 
   #next: number;
   readonly #maps = new Map<number, number>();
@@ -65,6 +74,12 @@ export class Interpreter implements CodeWatch {
     for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
     this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);
+    this.#table.set(countHandler, core.count as () => number);
+  }
+
+  /** From here on, places that are entered often are reported. */
+  translateWith(translation: Translation): void {
+    this.#translation = translation;
   }
 
   #instantiateCore(): WebAssembly.Exports {
@@ -78,7 +93,7 @@ export class Interpreter implements CodeWatch {
         return 0;
       },
     };
-    Object.assign(env, slow);
+    Object.assign(env, slow, { hot: (record: number) => this.#hot(record) });
     return new WebAssembly.Instance(new WebAssembly.Module(coreModule()), { env: env as WebAssembly.ModuleImports }).exports;
   }
   #addHelpers(): void {
@@ -106,6 +121,7 @@ export class Interpreter implements CodeWatch {
     for (;;) {
       const record = v.get('record') >>> 0 || this.#find();
       this.#run(base, record);
+      this.#translation?.translate();
       if (v.get('record') !== 0 || v.get('fuel') <= 0 || v.get('pending') !== 0 || v.get('halted') !== 0) return;
     }
   }
@@ -122,7 +138,8 @@ export class Interpreter implements CodeWatch {
     const high = Number(linear >> 32n) | 0;
     if (long && high >> 15 !== 0 && high >> 15 !== -1) throw new Fault(Vector.protection, 0);
     if (this.#next + mapBytes + (longestTrace + 2) * recordBytes > this.#arena.end) this.flush();
-    if (this.#nextHandler + longestTrace + 4 > tableSize) this.#forgetHandlers();
+    if (this.#nextHandler + longestTrace + 4 > handlersEnd) this.#forgetHandlers();
+    if (this.#flushWanted) this.flush();
     const page = paging.translate(low, high, accessOf(v, 'fetch'));
     const frame = v.space.frameOf(page);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
@@ -134,7 +151,7 @@ export class Interpreter implements CodeWatch {
     v.words[entry + 2] = map;
     v.set64('codePage', BigInt.asUintN(64, ip - BigInt(offset)));
     const known = v.words[(map >>> 2) + offset] ?? 0;
-    return known !== 0 ? known : this.#decodeTrace(frame, map, offset, linear);
+    return known !== 0 ? known : this.#decodeTrace(frame, Number(v.get64('codeMode')) & 7, map, offset, linear);
   }
 
   #map(frame: number, mode: number): number {
@@ -154,7 +171,7 @@ export class Interpreter implements CodeWatch {
     return at;
   }
 
-  #decodeTrace(frame: number, map: number, start: number, linear: bigint): number {
+  #decodeTrace(frame: number, mode: number, map: number, start: number, linear: bigint): number {
     const { v } = this.#p;
     const { bytes } = v.pool;
     const code = v.codeSize;
@@ -175,9 +192,11 @@ export class Interpreter implements CodeWatch {
       }
       const record = this.#writeRecord(decoded, offset);
       v.words[(map >>> 2) + offset] = record;
+      this.#place(record, frame * 8 + mode, offset, first === 0);
       first ||= record;
+      if (code === 64 && typeof decoded !== 'string') this.#countTarget(map, decoded, offset);
       const length = typeof decoded === 'string' ? 1 : decoded.length;
-      this.#markCode(frame, offset, Math.min(pageBytes, offset + (typeof decoded === 'string' ? 15 : length)));
+      this.markCode(frame, offset, Math.min(pageBytes, offset + (typeof decoded === 'string' ? 15 : length)));
       offset += length;
       if (typeof decoded === 'string' || decoded.row.ends) {
         this.#compileMissing();
@@ -212,11 +231,67 @@ export class Interpreter implements CodeWatch {
     return record;
   }
 
+  #dispatchTo(record: number, handler: number): void {
+    const { view } = this.#p.v.pool;
+    view.setUint16(record + Record.handler, handler, true);
+    view.setUint16(record + Record.own, handler, true);
+  }
+  /** A new record finds out where in the page it is and what is entered there. */
+  #place(record: number, page: number, offset: number, isEntry: boolean): void {
+    const { view } = this.#p.v.pool;
+    view.setUint32(record + Record.page, page, true);
+    const region = this.#translation?.entry(page, offset);
+    if (region) {
+      view.setUint16(record + Record.handler, region.slot, true);
+      view.setUint16(record + Record.entry, region.entry, true);
+    } else if (isEntry) this.#count(record);
+  }
+  /** The record's entries are counted from here on, in 64-bit code. */
+  #count(record: number): void {
+    const { view } = this.#p.v.pool;
+    if (!this.#translation || (view.getUint32(record + Record.page, true) & 3) !== 2) return;
+    if (view.getUint16(record + Record.handler, true) === view.getUint16(record + Record.own, true))
+      view.setUint16(record + Record.handler, countHandler, true);
+  }
+  /** The target of a jump back is a place worth counting. */
+  #countTarget(map: number, decoded: Decoded, offset: number): void {
+    if (decoded.row.operands[0]?.[0] !== 'J') return;
+    const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
+    const record = target >= 0 && target <= offset ? (this.#p.v.words[(map >>> 2) + target] ?? 0) : 0;
+    if (record !== 0) this.#count(record);
+  }
+  #hot(record: number): void {
+    const { view } = this.#p.v.pool;
+    view.setUint16(record + Record.handler, view.getUint16(record + Record.own, true), true);
+    this.#translation?.hot(view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true));
+  }
+
+  /** Makes a function a region that records can enter. Undefined when there is no room: all code will be dropped soon. */
+  install(region: () => number): number | undefined {
+    const slot = this.#freeSlots.pop() ?? (this.#nextSlot < tableSize ? this.#nextSlot++ : undefined);
+    if (slot === undefined) this.#flushWanted = true;
+    else this.#table.set(slot, region);
+    return slot;
+  }
+  release(slot: number): void {
+    this.#table.set(slot, null);
+    this.#freeSlots.push(slot);
+  }
+  /** The record at a place, if there is one, enters a region from now on. */
+  enter(page: number, offset: number, slot: number, entry: number): void {
+    const map = this.#maps.get(page);
+    const record = map === undefined ? 0 : (this.#p.v.words[(map >>> 2) + offset] ?? 0);
+    if (record === 0) return;
+    const { view } = this.#p.v.pool;
+    view.setUint16(record + Record.handler, slot, true);
+    view.setUint16(record + Record.entry, entry, true);
+  }
+
   #writePseudo(handler: number, offset: number, link: number): void {
     const at = this.#allocate(recordBytes);
     const { view, bytes } = this.#p.v.pool;
     bytes.fill(0, at, at + recordBytes);
-    view.setUint16(at + Record.handler, handler, true);
+    this.#dispatchTo(at, handler);
     view.setUint16(at + Record.offset, offset, true);
     view.setUint32(at + Record.link, link, true);
   }
@@ -228,10 +303,10 @@ export class Interpreter implements CodeWatch {
     bytes.fill(0, at, at + recordBytes);
     view.setUint16(at + Record.offset, offset, true);
     if (typeof decoded === 'string') {
-      view.setUint16(at + Record.handler, this.#failureHandler(decoded), true);
+      this.#dispatchTo(at, this.#failureHandler(decoded));
       return at;
     }
-    view.setUint16(at + Record.handler, this.#handler(decoded), true);
+    this.#dispatchTo(at, this.#handler(decoded));
     bytes[at + Record.length] = decoded.length;
     decoded.operands.forEach((operand, n) => view.setUint16(at + Record.operands + 2 * n, operandField(operand, decoded), true));
     const immediate = isAbsolute(decoded) ? decoded.memory?.displacement : decoded.immediates[0];
@@ -260,7 +335,8 @@ export class Interpreter implements CodeWatch {
     view.setInt32(at + Record.displacement, displacement, true);
   }
 
-  #markCode(frame: number, start: number, end: number): void {
+  /** Writes to these bytes of a frame will be noticed. */
+  markCode(frame: number, start: number, end: number): void {
     const { v } = this.#p;
     const { code } = v.pool;
     if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0)
@@ -281,13 +357,14 @@ export class Interpreter implements CodeWatch {
     this.counts.invalidations++;
     pool.code[frame * 2] = 0;
     pool.code[frame * 2 + 1] = 0;
+    this.#translation?.forget(frame);
     for (let mode = 0; mode < 8; mode++) {
       const map = this.#maps.get(frame * 8 + mode);
       if (map === undefined) continue;
       for (let n = map >>> 2; n < (map + mapBytes) >>> 2; n++) {
         const record = pool.words[n] ?? 0;
         if (record === 0) continue;
-        pool.view.setUint16(record + Record.handler, relookupHandler, true);
+        this.#dispatchTo(record, relookupHandler);
         pool.words[n] = 0;
       }
     }
@@ -299,6 +376,8 @@ export class Interpreter implements CodeWatch {
     this.counts.arenaFlushes++;
     this.#maps.clear();
     this.#crossings.clear();
+    this.#flushWanted = false;
+    this.#translation?.clear();
     this.#next = this.#arena.start;
     v.pool.code.fill(0);
     v.flushTlb();
@@ -322,7 +401,7 @@ export class Interpreter implements CodeWatch {
   }
   #assign(key: string, decoded: Decoded): number {
     const index = this.#nextHandler++;
-    if (index >= tableSize) throw new Bug('more instruction shapes than handlers');
+    if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
     this.#handlers.set(key, index);
     this.#missing.push({ index, decoded });
     this.counts.shapes++;

@@ -1,10 +1,10 @@
-/** A decoded instruction as the interpreter's handlers read it: 32 bytes in machine memory. */
-export const recordBytes = 32;
+/** A decoded instruction as the interpreter's handlers read it: 40 bytes in machine memory. */
+export const recordBytes = 40;
 export const Record = {
-  /** u16: index in the table of handlers. */
+  /** u16: index in the table of what is to be done here: a handler, the counter of entries, or a region of translated code. */
   handler: 0,
-  /** u16: the instruction's offset in its page. */
-  offset: 2,
+  /** u16: index of the instruction's own handler. A record's address plus `asItself` dispatches to this one. */
+  own: 2,
   /** u16 each: state offset of a register operand, or a small constant. */
   operands: 4,
   length: 10,
@@ -21,4 +21,12 @@ export const Record = {
   link: 20,
   /** i64: immediate, or displacement of a relative jump. */
   immediate: 24,
+  /** u16: the instruction's offset in its page. */
+  offset: 32,
+  /** u16: how often the record was entered, or, once it enters a region, at which of its entries. */
+  entry: 34,
+  /** u32: frame * 8 + code mode. */
+  page: 36,
 } as const;
+/** Added to a record's address: do what the instruction itself does, whatever it enters. */
+export const asItself = Record.own - Record.handler;

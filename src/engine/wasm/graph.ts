@@ -1,6 +1,6 @@
 /**
- * A handler under construction: statements over expression nodes. Pure nodes used once are emitted where they are used, everything else
- * goes through a local; pure nodes nobody uses vanish.
+ * Code under construction: statements over expression nodes. Pure nodes used once are emitted where they are used, everything else
+ * goes through a temporary; pure nodes nobody uses vanish. Reads of a local stay reads until the local is set.
  */
 
 import { signedLeb, unsignedLeb, type ValueType } from './module.ts';
@@ -15,27 +15,40 @@ export interface Node {
   /** Upper bound of the value's width in bits (i64 only). */
   readonly bits: number;
   readonly pure: boolean;
+  /** The local that a leaf reads. */
+  readonly leaf: number;
   uses: number;
+  emitted: number;
+  /** The temporary that holds the value, once it has one. */
   local: number;
 }
 
 type Statement =
   | { readonly kind: 'node'; readonly node: Node }
   | { readonly kind: 'effect'; readonly args: readonly Node[]; readonly code: readonly number[] }
+  | { readonly kind: 'set'; readonly local: number; readonly value: Node }
+  | { readonly kind: 'place'; readonly emit: (out: number[]) => void }
   | { readonly kind: 'if'; readonly condition: Node; readonly then: Statement[]; readonly otherwise: Statement[] };
 
+/** Where a graph's code goes: who gives it temporaries, and who counts how deep it is nested. */
+export interface GraphHost {
+  /** Number of a local for a value that lives no longer than this graph. */
+  temporary(type: ValueType): number;
+  enter(): void;
+  leave(): void;
+}
+
 export class Graph {
-  readonly locals: ValueType[] = [];
-  readonly #parameters: number;
+  readonly #host: GraphHost;
   #current: Statement[] = [];
   readonly #root = this.#current;
 
-  constructor(parameters: number) {
-    this.#parameters = parameters;
+  constructor(host: GraphHost) {
+    this.#host = host;
   }
 
   node(type: ValueType, code: readonly number[], args: readonly Node[], pure: boolean, bits = 64): Node {
-    const node: Node = { type, code, args, constant: undefined, bits, pure, uses: 0, local: -1 };
+    const node: Node = { type, code, args, constant: undefined, bits, pure, leaf: -1, uses: 0, emitted: 0, local: -1 };
     for (const a of args) a.uses++;
     this.#current.push({ kind: 'node', node });
     return node;
@@ -44,14 +57,32 @@ export class Graph {
     const wrapped = BigInt.asIntN(type === 'i32' ? 32 : 64, value);
     const code = [type === 'i32' ? Op.i32Const : Op.i64Const, ...signedLeb(wrapped)];
     const unsigned = BigInt.asUintN(64, value);
-    return { type, code, args: [], constant: unsigned, bits: unsigned.toString(2).length, pure: true, uses: 0, local: -1 };
+    const bits = unsigned.toString(2).length;
+    return { type, code, args: [], constant: unsigned, bits, pure: true, leaf: -1, uses: 0, emitted: 0, local: -1 };
   }
+  /** A local nobody sets. */
   parameter(index: number): Node {
-    return { type: 'i32', code: [Op.localGet, index], args: [], constant: undefined, bits: 32, pure: true, uses: 0, local: -2 };
+    const code = [Op.localGet, ...unsignedLeb(index)];
+    return { type: 'i32', code, args: [], constant: undefined, bits: 32, pure: true, leaf: -1, uses: 0, emitted: 0, local: -1 };
+  }
+  /** The value that a local has here. */
+  read(type: ValueType, local: number, bits = 64): Node {
+    const code = [Op.localGet, ...unsignedLeb(local)];
+    const node: Node = { type, code, args: [], constant: undefined, bits, pure: true, leaf: local, uses: 0, emitted: 0, local: -1 };
+    this.#current.push({ kind: 'node', node });
+    return node;
+  }
+  set(local: number, value: Node): void {
+    value.uses++;
+    this.#current.push({ kind: 'set', local, value });
   }
   effect(code: readonly number[], args: readonly Node[]): void {
     for (const a of args) a.uses++;
     this.#current.push({ kind: 'effect', args, code });
+  }
+  /** Code that is made when its place is known: branches out of the graph. */
+  place(emit: (out: number[]) => void): void {
+    this.#current.push({ kind: 'place', emit });
   }
   branch(condition: Node, then: () => void, otherwise?: () => void): void {
     condition.uses++;
@@ -65,10 +96,9 @@ export class Graph {
     outer.push(statement);
   }
 
-  finish(): number[] {
+  finish(out: number[] = []): number[] {
     this.#prune(this.#root);
-    const out: number[] = [];
-    this.#statements(this.#root, out);
+    this.#statements(this.#root, out, new Set());
     return out;
   }
 
@@ -86,33 +116,58 @@ export class Graph {
       }
     }
   }
-  #statements(statements: readonly Statement[], out: number[]): void {
+  #statements(statements: readonly Statement[], out: number[], leaves: Set<Node>): void {
     for (const s of statements) {
       switch (s.kind) {
         case 'node':
-          if (s.node.pure && s.node.uses <= 1) break; // emitted at its use
-          this.#expression(s.node, out);
-          if (s.node.uses === 0) out.push(Op.drop);
-          else {
-            s.node.local = this.#parameters + this.locals.push(s.node.type) - 1;
-            out.push(Op.localSet, ...unsignedLeb(s.node.local));
+          if (s.node.leaf >= 0) leaves.add(s.node);
+          else if (!s.node.pure || s.node.uses > 1) {
+            this.#expression(s.node, out);
+            if (s.node.uses === 0) out.push(Op.drop);
+            else this.#keep(s.node, out);
           }
           break;
         case 'effect':
           for (const a of s.args) this.#value(a, out);
           pushAll(out, s.code);
           break;
+        case 'set':
+          this.#value(s.value, out);
+          this.#save(s.local, leaves, out);
+          out.push(Op.localSet, ...unsignedLeb(s.local));
+          break;
+        case 'place':
+          s.emit(out);
+          break;
         case 'if':
+          for (const local of setWithin(s)) this.#save(local, leaves, out);
           this.#value(s.condition, out);
           out.push(Op.if, 0x40);
-          this.#statements(s.then, out);
+          this.#host.enter();
+          this.#statements(s.then, out, leaves);
           if (s.otherwise.length > 0) {
             out.push(Op.else);
-            this.#statements(s.otherwise, out);
+            this.#statements(s.otherwise, out, leaves);
           }
+          this.#host.leave();
           out.push(Op.end);
           break;
       }
+    }
+  }
+  #keep(node: Node, out: number[]): void {
+    node.local = this.#host.temporary(node.type);
+    out.push(Op.localSet, ...unsignedLeb(node.local));
+  }
+  /** Before a local changes, what has read it and is still to be used gets a temporary. */
+  #save(local: number, leaves: Set<Node>, out: number[]): void {
+    for (const leaf of leaves) {
+      if (leaf.leaf !== local) continue;
+      if (leaf.local < 0 && leaf.emitted < leaf.uses) {
+        pushAll(out, leaf.code);
+        this.#keep(leaf, out);
+      }
+      leaves.delete(leaf);
     }
   }
   #value(node: Node, out: number[]): void {
@@ -120,9 +175,17 @@ export class Graph {
     else this.#expression(node, out);
   }
   #expression(node: Node, out: number[]): void {
+    node.emitted++;
     for (const a of node.args) this.#value(a, out);
     pushAll(out, node.code);
   }
+}
+
+function* setWithin(s: Statement): Generator<number> {
+  if (s.kind === 'set') yield s.local;
+  if (s.kind !== 'if') return;
+  for (const inner of s.then) yield* setWithin(inner);
+  for (const inner of s.otherwise) yield* setWithin(inner);
 }
 
 const pushAll = (out: number[], code: readonly number[]): void => {

@@ -1,0 +1,13 @@
+/** What the interpreter wants of a translator: faster code for places that are entered often. Pages are frame * 8 + code mode. */
+export interface Translation {
+  /** A place was entered often. */
+  hot(page: number, offset: number): void;
+  /** A good moment to make what is waiting. */
+  translate(): void;
+  /** What to dispatch to at a place, and with which number. */
+  entry(page: number, offset: number): { readonly slot: number; readonly entry: number } | undefined;
+  /** The code of a frame was written. */
+  forget(frame: number): void;
+  /** All decoded code is gone. */
+  clear(): void;
+}

@@ -1,0 +1,145 @@
+/**
+ * Scalar floating point by WebAssembly's own operations, where they give the same bits and raise no exception that is not sticky already:
+ * with the default MXCSR, on operands and results that are normal numbers or exact zeros. See cpu/float/sse.ts for everything else.
+ */
+import type { FloatOp } from '../../isa/float-ops.ts';
+import type { Graph, Node } from '../wasm/graph.ts';
+import type { ValueType } from '../wasm/module.ts';
+import { Float, Op } from '../wasm/opcodes.ts';
+
+type Size = 32 | 64;
+
+export interface HostFloat {
+  /** What the local `hostFloat` must be at least: 1 when the operation is exact, 2 when it may round. */
+  readonly mode: 0 | 1 | 2;
+  /** Whether the operands are what the operation is the same for. */
+  readonly plain: Node | undefined;
+  readonly compute: () => { readonly value: Node; readonly safe: Node | undefined };
+}
+
+const arithmetic = {
+  add: { 32: Float.f32Add, 64: Float.f64Add },
+  sub: { 32: Float.f32Sub, 64: Float.f64Sub },
+  mul: { 32: Float.f32Mul, 64: Float.f64Mul },
+  div: { 32: Float.f32Div, 64: Float.f64Div },
+} as const;
+/** For bits shifted up by 1 (or 33), so that the sign is gone: where the exponent begins, and its largest value. */
+const exponent = { 32: { shift: 33n, unit: 56n, top: 0xffn }, 64: { shift: 1n, unit: 53n, top: 0x7ffn } } as const;
+const bias = { 32: 127n, 64: 1023n } as const;
+
+export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Node, predicate = 0): HostFloat | undefined {
+  const i64 = (value: bigint): Node => graph.constant('i64', value);
+  const quad = (code: number, x: Node, y: Node): Node => graph.node('i64', [code], [x, y], true);
+  const test = (code: number, x: Node, y: Node): Node => graph.node('i32', [code], [x, y], true, 1);
+  const or = (x: Node, y: Node): Node => graph.node('i32', [Op.i32Or], [x, y], true, 1);
+  const and = (x: Node, y: Node): Node => graph.node('i32', [Op.i32And], [x, y], true, 1);
+  const magnitude = (x: Node, s: Size): Node => quad(Op.i64Shl, x, i64(exponent[s].shift));
+  /** Whether the exponent is one of `low` to `low + count - 1`. */
+  const exponentIn = (x: Node, s: Size, low: bigint, count: bigint): Node =>
+    test(Op.i64LtU, quad(Op.i64Sub, magnitude(x, s), i64(low << exponent[s].unit)), i64(count << exponent[s].unit));
+  const isZero = (x: Node, s: Size): Node => graph.node('i32', [Op.i64Eqz], [magnitude(x, s)], true, 1);
+  const isNormal = (x: Node, s: Size): Node => exponentIn(x, s, 1n, exponent[s].top - 1n);
+  const isPlain = (x: Node, s: Size): Node => or(isNormal(x, s), isZero(x, s));
+  const isSafe = (x: Node, s: Size): Node => exponentIn(x, s, 2n, exponent[s].top - 2n);
+  const type = (s: Size): ValueType => (s === 64 ? 'f64' : 'f32');
+  const toFloat = (x: Node, s: Size): Node =>
+    s === 64
+      ? graph.node('f64', [Float.f64ReinterpretI64], [x], true)
+      : graph.node('f32', [Op.i32WrapI64, Float.f32ReinterpretI32], [x], true);
+  const toBits = (x: Node, s: Size): Node =>
+    s === 64
+      ? graph.node('i64', [Float.i64ReinterpretF64], [x], true)
+      : graph.node('i64', [Float.i32ReinterpretF32, Op.i64ExtendI32U], [x], true, 32);
+  const compare = (code: { readonly 32: number; readonly 64: number }, x: Node, y: Node): Node =>
+    graph.node('i32', [code[size]], [toFloat(x, size), toFloat(y, size)], true, 1);
+  const less = { 32: Float.f32Lt, 64: Float.f64Lt };
+  const equal = { 32: Float.f32Eq, 64: Float.f64Eq };
+  const notMore = { 32: Float.f32Le, 64: Float.f64Le };
+  const wide = (x: Node): Node => graph.node('i64', [Op.i64ExtendI32U], [x], true, x.bits);
+  const both = (): Node => and(isPlain(a, size), isPlain(b, size));
+  const exact = (plain: Node | undefined, value: () => Node): HostFloat => ({ mode: 1, plain, compute: () => ({ value: value(), safe: undefined }) });
+
+  switch (op) {
+    case 'add':
+    case 'sub':
+    case 'mul':
+    case 'div':
+      return {
+        mode: 2,
+        plain: both(),
+        compute: () => {
+          const value = toBits(graph.node(type(size), [arithmetic[op][size]], [toFloat(a, size), toFloat(b, size)], true), size);
+          const safe = isSafe(value, size);
+          if (op === 'div') return { value, safe };
+          return { value, safe: or(safe, op === 'mul' ? or(isZero(a, size), isZero(b, size)) : isZero(value, size)) };
+        },
+      };
+    case 'sqrt': {
+      const positive = graph.node('i32', [Op.i64Eqz], [quad(Op.i64ShrU, b, i64(BigInt(size - 1)))], true, 1);
+      const code = size === 64 ? Float.f64Sqrt : Float.f32Sqrt;
+      return {
+        mode: 2,
+        plain: and(isNormal(b, size), positive),
+        compute: () => ({ value: toBits(graph.node(type(size), [code], [toFloat(b, size)], true), size), safe: undefined }),
+      };
+    }
+    case 'min':
+      return exact(both(), () => graph.node('i64', [Op.select], [a, b, compare(less, a, b)], true));
+    case 'max':
+      return exact(both(), () => graph.node('i64', [Op.select], [a, b, compare(less, b, a)], true));
+    case 'compare': {
+      const how = [equal, less, notMore][predicate & 3];
+      const value = (): Node => {
+        const found = how ? compare(how, a, b) : graph.constant('i32', 0n); // unordered: never, of plain numbers
+        const mask = size === 64 ? -1n : 0xffff_ffffn;
+        const [yes, no] = predicate & 4 ? [0n, mask] : [mask, 0n];
+        return graph.node('i64', [Op.select], [i64(yes), i64(no), found], true, size);
+      };
+      return exact(both(), value);
+    }
+    case 'comi':
+    case 'ucomi':
+      return exact(both(), () => {
+        const zero = graph.node('i32', [Op.i32Shl], [compare(equal, a, b), graph.constant('i32', 6n)], true, 7);
+        return wide(or(zero, compare(less, a, b)));
+      });
+    case 'fromInt32':
+    case 'fromInt64': {
+      const long = op === 'fromInt64';
+      const code = size === 64 ? (long ? Float.f64ConvertI64S : Float.f64ConvertI32S) : long ? Float.f32ConvertI64S : Float.f32ConvertI32S;
+      const value = (): Node => toBits(graph.node(type(size), long ? [code] : [Op.i32WrapI64, code], [a], true), size);
+      const isExact = size === 64 && !long;
+      return { mode: isExact ? 0 : 2, plain: undefined, compute: () => ({ value: value(), safe: undefined }) };
+    }
+    case 'truncateInt32':
+    case 'truncateInt64':
+    case 'toInt32':
+    case 'toInt64': {
+      const long = op.endsWith('64');
+      // an exponent that keeps the magnitude below 2^31 or 2^63; rounding must not reach it either
+      const rounds = op.startsWith('to');
+      const range = bias[size] + (long ? 63n : 31n) - (rounds ? 1n : 0n);
+      const nearest = rounds ? [size === 64 ? Float.f64Nearest : Float.f32Nearest] : [];
+      const truncate = size === 64 ? [0xfc, 6] : [0xfc, 4];
+      const value = (): Node => {
+        const whole = graph.node('i64', [...nearest, ...truncate], [toFloat(a, size)], true);
+        return long ? whole : graph.node('i64', [Op.i64And], [whole, i64(0xffff_ffffn)], true, 32);
+      };
+      return { mode: 2, plain: exponentIn(a, size, 0n, range), compute: () => ({ value: value(), safe: undefined }) };
+    }
+    case 'toOther': {
+      const other: Size = size === 64 ? 32 : 64;
+      return {
+        mode: size === 64 ? 2 : 1,
+        plain: isPlain(a, size),
+        compute: () => {
+          const code = size === 64 ? Float.f32DemoteF64 : Float.f64PromoteF32;
+          const value = toBits(graph.node(type(other), [code], [toFloat(a, size)], true), other);
+          return { value, safe: size === 64 ? or(isSafe(value, other), isZero(a, size)) : undefined };
+        },
+      };
+    }
+    default:
+      return undefined;
+  }
+}

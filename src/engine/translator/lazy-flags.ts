@@ -1,0 +1,221 @@
+/** The flags of a region's code: kept as the last instruction left them, read as each reader needs. See flag-kind.ts. */
+import type { FlagBits, FlagName, FlagRule, Size } from '../../isa/ops.ts';
+import type { Node } from '../wasm/graph.ts';
+import { Op } from '../wasm/opcodes.ts';
+import { WasmOps } from '../wasm/wasm-ops.ts';
+import { type FlagKind, sameKind, vectorKind } from './flag-kind.ts';
+import type { RegionLocals } from './region-locals.ts';
+
+const typeOf = { flagA: 'i64', flagB: 'i64', flagResult: 'i64', flagWord: 'i32', flagOverflow: 'i32' } as const;
+type FlagLocal = keyof typeof typeOf;
+
+export abstract class LazyFlags extends WasmOps {
+  protected abstract readonly locals: RegionLocals;
+  /** What is known of the flags at the place that is being made. */
+  kind: FlagKind;
+  /** Operands of sums and differences of this instruction. */
+  readonly #operands = new Map<Node, readonly [Node, Node]>();
+
+  constructor(kind: FlagKind) {
+    super();
+    this.kind = kind;
+  }
+  /** Flags were changed. */
+  protected abstract noteFlags(): void;
+
+  #read(name: FlagLocal): Node {
+    return this.graph.read(typeOf[name], this.locals.named(name), typeOf[name] === 'i32' ? 32 : 64);
+  }
+  #write(name: FlagLocal, value: Node): void {
+    this.graph.set(this.locals.written(name), value);
+    this.noteFlags();
+  }
+
+  override add(a: Node, b: Node): Node {
+    const sum = super.add(a, b);
+    this.#operands.set(sum, [a, b]);
+    return sum;
+  }
+  override sub(a: Node, b: Node): Node {
+    const difference = super.sub(a, b);
+    this.#operands.set(difference, [a, b]);
+    return difference;
+  }
+
+  override setFlags(rule: FlagRule, size: Size, a: Node, b: Node, result: Node): void {
+    const extended = this.signExtend(result, size);
+    if (rule === 'inc' || rule === 'dec') this.#write('flagWord', this.narrow(this.flag('carry')));
+    else if (rule !== 'logic') {
+      this.#write('flagA', this.zeroExtend(a, size));
+      this.#write('flagB', this.zeroExtend(b, size));
+    }
+    this.#write('flagResult', extended);
+    const [x, y] = this.#operands.get(result) ?? [];
+    this.kind = { rule, size: rule === 'logic' ? 64 : size, exact: (rule === 'add' || rule === 'sub') && x === a && y === b };
+  }
+  override setFlagBits(bits: FlagBits<Node>): void {
+    if (bits.result && bits.carry && bits.overflow && bits.adjust?.constant === 0n) {
+      const result = this.signExtend(bits.result.value, bits.result.size);
+      this.#write('flagWord', this.narrow(bits.carry));
+      this.#write('flagOverflow', this.narrow(bits.overflow));
+      this.#write('flagResult', result);
+      this.kind = { rule: 'parts', size: 64, exact: false };
+    } else super.setFlagBits(bits);
+  }
+  /** AH's or a comparison's image of all flags but the overflow. */
+  protected loadStatusFlags(image: Node): void {
+    const take = (n: number): Node => this.bit(this.narrow(image), n);
+    const shifted = (value: Node, n: number): Node => this.graph.node('i32', [Op.i32Shl], [value, this.i32(n)], true, 32);
+    const or = (a: Node, b: Node): Node => this.graph.node('i32', [Op.i32Or], [a, b], true, 32);
+    const [carry, parity, adjust, zero, sign] = [take(0), take(2), take(4), take(6), take(7)];
+    const upper = or(shifted(carry, 31), shifted(this.xor32(carry, this.narrow(this.flag('overflow'))), 30));
+    this.putFlags(
+      or(or(upper, shifted(adjust, 3)), or(shifted(sign, 7), shifted(this.xor32(parity, zero), 2))),
+      this.wide(this.isZero(zero)),
+    );
+  }
+
+  protected flagBits(): Node {
+    if (this.kind.rule === 'vector') return this.#read('flagWord');
+    const shifted = (value: Node, n: number): Node => this.graph.node('i32', [Op.i32Shl], [value, this.i32(n)], true, 32);
+    const or = (a: Node, b: Node): Node => this.graph.node('i32', [Op.i32Or], [a, b], true, 32);
+    switch (this.kind.rule) {
+      case 'logic':
+        return this.i32(0);
+      case 'add':
+      case 'sub':
+        return this.bitsOfCarries(this.#carries(), this.kind.size);
+      default: {
+        const carry = this.narrow(this.flag('carry'));
+        const upper = or(shifted(carry, 31), shifted(this.xor32(carry, this.narrow(this.flag('overflow'))), 30));
+        return or(upper, shifted(this.narrow(this.flag('adjust')), 3));
+      }
+    }
+  }
+  protected flagResult(): Node {
+    return this.#read('flagResult');
+  }
+  protected putFlags(bits: Node, result: Node | undefined): void {
+    this.#write('flagWord', bits);
+    if (result) this.#write('flagResult', result);
+    this.kind = vectorKind;
+  }
+  /** Makes the vector of whatever the flags are kept as. */
+  toVector(): void {
+    if (this.kind.rule !== 'vector') this.putFlags(this.flagBits(), undefined);
+  }
+  /** Makes of a vector what `kind` says: one of those that `enterable` gives. The caller has seen that sign and parity follow from the result. */
+  fromVector(kind: FlagKind): void {
+    if (kind.rule === 'vector') return;
+    const word = this.wide(this.#read('flagWord'));
+    const top = this.shl(this.shr(word, this.constant(30)), this.constant(kind.size - 2));
+    const carries = this.or(top, this.and(word, this.constant(8)));
+    this.#write('flagA', kind.rule === 'sub' ? this.xor(carries, this.constant(-1)) : carries);
+    this.#write('flagB', carries);
+    this.kind = kind;
+  }
+  /** Makes of the flags at hand the more general `kind`. */
+  convert(kind: FlagKind): void {
+    if (sameKind(this.kind, kind)) return;
+    if (kind.rule === 'vector') return this.toVector();
+    if (this.kind.rule === 'logic') {
+      this.#write('flagA', this.constant(0));
+      this.#write('flagB', this.constant(0));
+    }
+    this.kind = kind;
+  }
+
+  #carries(): Node {
+    return this.carries(this.kind.rule === 'add', this.#read('flagA'), this.#read('flagB'), this.flagResult());
+  }
+  override flag(name: FlagName): Node {
+    const { rule, size, exact } = this.kind;
+    if (rule === 'vector') return super.flag(name);
+    switch (name) {
+      case 'zero':
+        return exact && rule === 'sub' ? this.#compare('eq', false) : this.isZero(this.flagResult());
+      case 'sign':
+        return this.lts(this.flagResult(), this.constant(0));
+      case 'parity':
+        return this.parityOf(this.flagResult());
+    }
+    switch (rule) {
+      case 'logic':
+        return this.i32(0);
+      case 'add':
+      case 'sub': {
+        if (name === 'carry' && exact)
+          return rule === 'sub' ? this.#compare('ltu', false) : this.ltu(this.zeroExtend(this.flagResult(), size), this.#read('flagA'));
+        const carries = this.#carries();
+        const at = (n: number): Node => this.narrow(this.and(this.shr(carries, this.constant(n)), this.constant(1)));
+        if (name === 'adjust') return at(3);
+        return name === 'carry' ? at(size - 1) : this.xor32(at(size - 1), at(size - 2));
+      }
+      case 'inc':
+      case 'dec': {
+        if (name === 'carry') return this.#bounded('flagWord');
+        const up = rule === 'inc';
+        if (name === 'adjust') return this.eq(this.and(this.flagResult(), this.constant(15)), this.constant(up ? 0 : 15));
+        const edge = 1n << BigInt(size - 1);
+        return this.eq(this.flagResult(), this.constant(up ? -edge : edge - 1n));
+      }
+      case 'parts':
+        if (name === 'adjust') return this.i32(0);
+        return this.#bounded(name === 'carry' ? 'flagWord' : 'flagOverflow');
+    }
+  }
+  /** A carry or overflow kept as 0 or 1. */
+  #bounded(name: 'flagWord' | 'flagOverflow'): Node {
+    return this.graph.read('i32', this.locals.named(name), 1);
+  }
+  /** The operands of an exact difference compared, in their own width where WebAssembly has it. */
+  #compare(how: 'eq' | 'ltu' | 'lts', swapped: boolean): Node {
+    const { size } = this.kind;
+    let a = this.#read('flagA');
+    let b = this.#read('flagB');
+    if (swapped) [a, b] = [b, a];
+    if (size === 32) {
+      const op = { eq: Op.i32Eq, ltu: Op.i32LtU, lts: Op.i32LtS }[how];
+      return this.graph.node('i32', [op], [this.narrow(a), this.narrow(b)], true, 1);
+    }
+    if (how === 'lts') return this.lts(this.signExtend(a, size), this.signExtend(b, size));
+    return how === 'eq' ? this.eq(a, b) : this.ltu(a, b);
+  }
+  override condition(code: number): Node {
+    const { rule, exact } = this.kind;
+    const negated = (value: Node): Node => (code & 1 ? this.isZero(value) : value);
+    if (rule === 'sub' && exact) {
+      switch (code >> 1) {
+        case 3: // below or equal: not above
+          return code & 1 ? this.#compare('ltu', true) : this.isZero(this.#compare('ltu', true));
+        case 6:
+          return negated(this.#compare('lts', false));
+        case 7:
+          return code & 1 ? this.#compare('lts', true) : this.isZero(this.#compare('lts', true));
+      }
+    }
+    if (rule === 'logic' && code >> 1 === 7) return negated(this.lts(this.flagResult(), this.constant(1)));
+    return super.condition(code);
+  }
+
+  /** A branch on whose two sides the flags may be set differently: they meet as a vector then. */
+  protected branchWithFlags(condition: Node, then: () => void, otherwise?: () => void): void {
+    const before = this.kind;
+    let changed = false;
+    this.graph.branch(
+      this.truth(condition),
+      () => {
+        then();
+        changed = !sameKind(this.kind, before) || changed;
+        if (changed) this.toVector();
+        this.kind = before;
+      },
+      () => {
+        otherwise?.();
+        if (!sameKind(this.kind, before)) throw new Error('flags set on the second way only');
+        if (changed) this.toVector();
+      },
+    );
+    this.kind = changed ? vectorKind : before;
+  }
+}

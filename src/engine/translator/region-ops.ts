@@ -1,0 +1,302 @@
+/**
+ * Meanings as part of a region of translated code: operands are known, registers and flags live in locals, memory goes through the software
+ * TLB in line. What a region cannot do (helpers, faults, accesses that miss the TLB) leaves it before the instruction has changed anything,
+ * and the interpreter does the instruction.
+ */
+import { offsetOf, type StateField, stateLayout } from '../../cpu/state.ts';
+import type { Decoded } from '../../isa/decode.ts';
+import type { FloatOp } from '../../isa/float-ops.ts';
+import type { HelperName } from '../../isa/helper-names.ts';
+import type { Size } from '../../isa/ops.ts';
+import type { StateName } from '../../isa/state-names.ts';
+import { asItself } from '../interpreter/record.ts';
+import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
+import { Op, Simd } from '../wasm/opcodes.ts';
+import type { FlagKind } from './flag-kind.ts';
+import { hostFloat } from './host-float.ts';
+import { LazyFlags } from './lazy-flags.ts';
+import type { RegionLocals } from './region-locals.ts';
+
+/** The region does not have this instruction; the interpreter does it. */
+export class NotTranslated {
+  readonly why: string;
+  constructor(why: string) {
+    this.why = why;
+  }
+}
+
+/** What an instruction's code needs of the region around it. Offsets are in the region's page. */
+export interface Surroundings {
+  readonly locals: RegionLocals;
+  isBlock(offset: number): boolean;
+  /** Emits a jump to a block, after so many instructions of this one. */
+  goTo(out: number[], target: number, kind: FlagKind, retired: number): void;
+  /** Emits the way out, by `exitWord`. */
+  exit(out: number[], kind: FlagKind, word: number): void;
+  /** There will be an exit with flags of this kind. */
+  announceExit(kind: FlagKind): void;
+}
+
+export interface Place {
+  readonly decoded: Decoded;
+  readonly offset: number;
+  /** Instructions of the block before this one. */
+  readonly retired: number;
+}
+
+/** Bits of the local `exit`: the outcome for the dispatcher, where to go on (an offset in the page, unless `ip` is set already), what was retired. */
+export const exitWord = (outcome: number, retired: number, offset: number): number => (retired << 17) | (offset << 3) | outcome;
+export const ipIsSet = 0x8000_0000 | 0;
+const outcomes = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
+
+const pageBytes = 4096;
+const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
+const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
+const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
+const masks = { 8: 0xffn, 16: 0xffffn } as const;
+
+export class RegionOps extends LazyFlags {
+  readonly graph: Graph;
+  protected readonly locals: RegionLocals;
+  readonly #around: Surroundings;
+  readonly #place: Place;
+  /** Upper bounds of the registers' widths in bits; shared along a block. */
+  readonly #widths: number[];
+  /** Something of the machine's state was changed: from here on the instruction must run to its end. */
+  #changed = false;
+  #ended = false;
+  #nested = 0;
+  /** The place of the last access for writing, which the store that follows may use. */
+  #checked: { readonly address: Node; readonly bytes: number; readonly host: Node } | undefined;
+
+  constructor(around: Surroundings, place: Place, kind: FlagKind, widths: number[]) {
+    super(kind);
+    this.#around = around;
+    this.locals = around.locals;
+    this.graph = new Graph(around.locals);
+    this.#place = place;
+    this.#widths = widths;
+  }
+
+  /** Whether control cannot reach what follows. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  // --- ways out
+  #leave(word: number): void {
+    const { kind } = this;
+    this.#around.announceExit(kind);
+    this.graph.place((out) => this.#around.exit(out, kind, word));
+    if (this.#nested === 0) this.#ended = true;
+  }
+  /** The interpreter does this instruction, always. */
+  interpret(): void {
+    this.#giveUp('not translated');
+  }
+  #giveUp(why: string): void {
+    if (this.#changed) throw new NotTranslated(`${why} after a change`);
+    this.#leave(exitWord(outcomes.asItself, this.#place.retired, this.#place.offset));
+  }
+  #giveUpIf(condition: Node, why: string): void {
+    this.when(condition, () => this.#giveUp(why));
+  }
+  helper(name: HelperName, ...args: Node[]): Node {
+    if (name === 'loadStatusFlags' && args[0]) {
+      this.loadStatusFlags(args[0]);
+      return this.constant(0);
+    }
+    if (this.#nested === 0) throw new NotTranslated(name);
+    this.#giveUp(name);
+    return this.constant(0);
+  }
+  fault(vector: number): void {
+    if (this.#nested === 0) throw new NotTranslated(`fault ${vector}`);
+    this.#giveUp('fault');
+  }
+  exitNext(): void {
+    this.#leave(exitWord(outcomes.leave, this.#place.retired + 1, this.#place.offset + this.#place.decoded.length));
+  }
+  exitHere(): void {
+    throw new NotTranslated('exit');
+  }
+  again(): void {
+    throw new NotTranslated('repeat');
+  }
+  bulk(): void {
+    throw new NotTranslated('bulk');
+  }
+
+  // --- control
+  #inPage(offset: number): Node {
+    return this.add(this.graph.read('i64', this.locals.named('codePage')), this.constant(offset));
+  }
+  ip(): Node {
+    return this.#inPage(this.#place.offset);
+  }
+  next(): Node {
+    return this.#inPage(this.#place.offset + this.#place.decoded.length);
+  }
+  jump(target: Node): void {
+    this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.#state(), this.wide(target)]);
+    this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1, 0) | ipIsSet);
+  }
+  jumpRelative(): void {
+    const { offset, decoded } = this.#place;
+    this.#goTo(offset + decoded.length + Number(BigInt.asIntN(64, decoded.immediates[0] ?? 0n)));
+  }
+  fallThrough(): void {
+    const { offset, decoded } = this.#place;
+    this.#goTo(offset + decoded.length);
+  }
+  #goTo(target: number): void {
+    const retired = this.#place.retired + 1;
+    if (!this.#around.isBlock(target)) {
+      if (target >= 0 && target < pageBytes) this.#leave(exitWord(outcomes.goOn, retired, target));
+      else this.jump(this.#inPage(target));
+      return;
+    }
+    const { kind } = this;
+    this.graph.place((out) => this.#around.goTo(out, target, kind, retired));
+    if (this.#nested === 0) this.#ended = true;
+  }
+  override when(condition: Node, then: () => void, otherwise?: () => void): void {
+    if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
+    const widths = [...this.#widths];
+    const changed = this.#changed;
+    this.#checked = undefined;
+    this.#nested++;
+    this.branchWithFlags(condition, then, otherwise);
+    this.#nested--;
+    this.#checked = undefined;
+    this.#changed ||= changed;
+    for (let n = 0; n < 16; n++) this.#widths[n] = Math.max(this.#widths[n] ?? 64, widths[n] ?? 64);
+  }
+
+  // --- state
+  #state(): Node {
+    return this.graph.parameter(0);
+  }
+  field(name: StateField, index = 0): Node {
+    return stateLayout.fields[name].size === 4
+      ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.#state()], false, 32)
+      : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.#state()], false);
+  }
+  get(name: StateName): Node {
+    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);
+    return this.field(name);
+  }
+  set(name: StateName, value: Node): void {
+    if (name !== 'systemFlags' && name !== 'interruptShadow') throw new NotTranslated(`sets ${name}`);
+    const wide = stateLayout.fields[name].size === 8;
+    this.graph.effect(memoryCode(wide ? Op.i64Store : Op.i32Store, offsetOf(name)), [
+      this.#state(),
+      wide ? this.wide(value) : this.narrow(value),
+    ]);
+    this.#changed = true;
+  }
+  #whole(number: number): Node {
+    return this.graph.read('i64', this.locals.named(`gpr${number}`), this.#widths[number]);
+  }
+  register(number: number, size: Size): Node {
+    return this.zeroExtend(this.#whole(number), size);
+  }
+  highByte(number: number): Node {
+    return this.and(this.shr(this.#whole(number), this.constant(8)), this.constant(0xff));
+  }
+  setRegister(number: number, size: Size, value: Node): void {
+    const local = this.locals.written(`gpr${number}`);
+    let whole: Node;
+    if (size >= 32) whole = this.zeroExtend(value, size);
+    else {
+      const mask = masks[size as 8 | 16];
+      whole = this.or(this.and(this.#whole(number), this.constant(~mask)), this.zeroExtend(value, size));
+    }
+    this.graph.set(local, whole);
+    this.#widths[number] = size >= 32 ? Math.min(whole.bits, size) : (this.#widths[number] ?? 64);
+    this.#changed = true;
+  }
+  setHighByte(number: number, value: Node): void {
+    const upper = this.shl(this.zeroExtend(value, 8), this.constant(8));
+    this.graph.set(this.locals.written(`gpr${number}`), this.or(this.and(this.#whole(number), this.constant(~0xff00n)), upper));
+    this.#widths[number] = Math.max(16, this.#widths[number] ?? 64);
+    this.#changed = true;
+  }
+  xmm(number: number): Node {
+    return this.graph.read('v128', this.locals.named(`xmm${number}`));
+  }
+  setXmm(number: number, value: Node): void {
+    this.graph.set(this.locals.written(`xmm${number}`), value);
+    this.#changed = true;
+  }
+
+  // --- memory
+  linear(segment: number, offset: Node): Node {
+    return segment < 4 ? offset : this.add(offset, this.field('segmentBase', segment));
+  }
+  /** The host address of an access that the TLB has; otherwise the region is left. */
+  #probe(table: 'tlbRead' | 'tlbWrite', address: Node, bytes: number): Node {
+    const i32 = (op: number, a: Node, b: Node): Node => this.graph.node('i32', [op], [a, b], true, 32);
+    const low = this.narrow(address);
+    const index = i32(Op.i32And, i32(Op.i32ShrU, low, this.i32(8)), this.i32(0x3ff0));
+    const entry = this.add32(this.graph.read('i32', this.locals.named(table)), index);
+    const tag = this.graph.node('i64', memoryCode(Op.i64Load, 0), [entry], true);
+    this.#giveUpIf(this.ne(tag, this.and(this.add(address, this.constant(bytes - 1)), this.constant(-4096))), 'TLB miss');
+    return this.add32(low, this.graph.node('i32', memoryCode(Op.i32Load, 8), [entry], true, 32));
+  }
+  load(address: Node, size: Size): Node {
+    const host = this.#probe('tlbRead', this.wide(address), size / 8);
+    return this.graph.node('i64', memoryCode(loads[size], 0), [host], false, size);
+  }
+  loadForWrite(address: Node, size: Size): Node {
+    const wide = this.wide(address);
+    const host = this.#probe('tlbWrite', wide, size / 8);
+    this.#checked = { address: wide, bytes: size / 8, host };
+    return this.graph.node('i64', memoryCode(loads[size], 0), [host], false, size);
+  }
+  #forStore(address: Node, bytes: number): Node {
+    const checked = this.#checked;
+    if (checked && checked.address === address && checked.bytes >= bytes) return checked.host;
+    return this.#probe('tlbWrite', address, bytes);
+  }
+  store(address: Node, size: Size, value: Node): void {
+    const host = this.#forStore(this.wide(address), size / 8);
+    this.graph.effect(memoryCode(stores[size], 0), [host, this.wide(value)]);
+    this.#changed = true;
+  }
+  load128(address: Node): Node {
+    const host = this.#probe('tlbRead', this.wide(address), 16);
+    return this.graph.node('v128', simdMemoryCode(Simd.load, 0), [host], false);
+  }
+  store128(address: Node, value: Node): void {
+    const host = this.#forStore(this.wide(address), 16);
+    this.graph.effect(simdMemoryCode(Simd.store, 0), [host, value]);
+    this.#changed = true;
+  }
+
+  // --- scalar floating point
+  float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
+    const fast = hostFloat(this.graph, op, size, this.wide(a), this.wide(b), Number(extra?.constant ?? 0n));
+    if (!fast) {
+      if (this.#nested === 0) throw new NotTranslated(`float ${op}`);
+      this.#giveUp(op);
+      return this.constant(0);
+    }
+    if (fast.mode > 0) {
+      const mode = this.graph.read('i32', this.locals.named('hostFloat'));
+      this.#giveUpIf(this.graph.node('i32', [Op.i32LtU], [mode, this.i32(fast.mode)], true, 1), 'MXCSR');
+    }
+    if (fast.plain) this.#giveUpIf(this.isZero(fast.plain), 'operands');
+    const result = fast.compute();
+    if (result.safe) this.#giveUpIf(this.isZero(result.safe), 'result');
+    return result.value;
+  }
+
+  /** Whether the instruction sets flags. */
+  flagsSet = false;
+  protected override noteFlags(): void {
+    this.#changed = true;
+    this.flagsSet = true;
+    this.locals.setsFlags = true;
+  }
+}

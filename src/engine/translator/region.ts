@@ -1,0 +1,355 @@
+/** A region: blocks of one page as one WebAssembly function (state, record) -> outcome. */
+import { assert } from '../../base/assert.ts';
+import { offsetOf } from '../../cpu/state.ts';
+import type { Decoded } from '../../isa/decode.ts';
+import { needsFloat } from '../../isa/instruction.ts';
+import { asItself, Record } from '../interpreter/record.ts';
+import { memoryCode } from '../wasm/graph.ts';
+import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
+import { Op } from '../wasm/opcodes.ts';
+import { Structure } from '../wasm/structure.ts';
+import type { Block, Step, Trait } from './discover.ts';
+import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
+import { RegionLocals } from './region-locals.ts';
+import { RegionOperand } from './region-operand.ts';
+import { exitWord, NotTranslated, RegionOps, type Surroundings } from './region-ops.ts';
+
+const absent = new Proxy({} as RegionOperand, {
+  get: (_target, key) => {
+    throw new NotTranslated(`operand ${String(key)}`);
+  },
+});
+/** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
+const differenceBits = 0x84;
+const asItselfOutcome = 1 | asItself;
+
+/** Runs an instruction's meaning. */
+function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
+  const { row, form } = decoded;
+  if (!form.long) throw new NotTranslated('not 64-bit code');
+  if (restricted && needsFloat(row)) throw new NotTranslated('floating point may be off');
+  const operands = decoded.operands.map((operand) => new RegionOperand(o, operand, decoded));
+  row.meaning(o, form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
+}
+
+const nowhere: Omit<Surroundings, 'locals'> = {
+  isBlock: () => false,
+  goTo: () => {},
+  exit: () => {},
+  announceExit: () => {},
+};
+/** Translates the instruction alone, to see whether it can be and how it leaves the flags. */
+export function traitOf(decoded: Decoded, restricted: boolean): Trait {
+  const o = new RegionOps({ ...nowhere, locals: new RegionLocals() }, { decoded, offset: 0, retired: 0 }, vectorKind, new Array(16).fill(64));
+  try {
+    translate(o, decoded, restricted);
+  } catch (problem) {
+    if (!(problem instanceof NotTranslated)) throw problem;
+    return { translated: false, flags: undefined };
+  }
+  return { translated: true, flags: o.flagsSet ? o.kind : undefined };
+}
+
+const dispatcher = 0;
+const landingOf = (block: number): number => 2 * block + 1;
+const nodeOf = (block: number): number => 2 * block + 2;
+
+export class Region {
+  readonly blocks: readonly Block[];
+  /** Offsets at which it can be entered, by the number that the record holds. */
+  readonly entries: readonly number[];
+  readonly #restricted: boolean;
+  readonly #locals = new RegionLocals();
+  readonly #structure: Structure;
+  readonly #numbers = new Map<number, number>();
+  readonly #kinds: (FlagKind | undefined)[];
+  readonly #fuelNeeded: number[];
+  readonly #exitKinds: FlagKind[] = [vectorKind];
+  /** The depth at which the labels of exits, loops and merges stand. */
+  readonly #exitDepths: number[] = [];
+  readonly #loopDepths = new Map<number, number>();
+  readonly #mergeDepths = new Map<number, number>();
+  readonly #code = new Map<number, readonly RegionOps[]>();
+
+  constructor(blocks: readonly Block[], restricted: boolean) {
+    this.blocks = blocks;
+    this.#restricted = restricted;
+    blocks.forEach((b, n) => this.#numbers.set(b.offset, n));
+    const successors: number[][] = [[]];
+    blocks.forEach((b, n) => {
+      if (b.entered) successors[dispatcher]?.push(landingOf(n));
+      successors[landingOf(n)] = [nodeOf(n)];
+      successors[nodeOf(n)] = b.next.map((offset) => nodeOf(this.#number(offset)));
+    });
+    this.#structure = new Structure(successors);
+    this.entries = blocks.filter((b) => b.entered).map((b) => b.offset);
+    this.#kinds = this.#findKinds();
+    this.#fuelNeeded = this.#findFuel();
+  }
+
+  #number(offset: number): number {
+    const n = this.#numbers.get(offset);
+    assert(n !== undefined, `block at ${offset}`);
+    return n;
+  }
+  #block(node: number): Block {
+    return this.blocks[(node - 1) >> 1] as Block;
+  }
+  #isLanding(node: number): boolean {
+    return node !== dispatcher && (node & 1) === 1;
+  }
+  /** Ways back lead here: what is left of the fuel is looked at. */
+  #isChecked(node: number): boolean {
+    return this.#structure.isLoop(node) || (!this.#isLanding(node) && this.#structure.dispatched.includes(node));
+  }
+
+  /** How each block finds the flags. */
+  #findKinds(): (FlagKind | undefined)[] {
+    const kinds: (FlagKind | undefined)[] = [];
+    const after = this.blocks.map((b) => b.steps.findLast((s) => s.trait.flags !== undefined)?.trait.flags);
+    for (let changed = true; changed; ) {
+      changed = false;
+      const found: (FlagKind | undefined)[] = [];
+      for (const node of this.#structure.nodes) {
+        if (node === dispatcher || this.#isLanding(node)) continue;
+        const n = (node - 2) >> 1;
+        const out = after[n] ?? kinds[n];
+        if (!out) continue;
+        for (const next of this.#block(node).next) {
+          const to = this.#number(next);
+          const known = found[to];
+          found[to] = known ? meet(known, out) : out;
+        }
+      }
+      this.blocks.forEach((b, n) => {
+        const internal = found[n];
+        const kind = b.entered ? (internal ? enterable(internal) : vectorKind) : internal;
+        const old = kinds[n];
+        if (kind && (!old || !sameKind(old, kind))) {
+          kinds[n] = old ? this.#lower(meet(old, kind), b) : kind;
+          changed ||= !old || !sameKind(old, kinds[n] as FlagKind);
+        }
+      });
+    }
+    return kinds;
+  }
+  #lower(kind: FlagKind, b: Block): FlagKind {
+    return b.entered ? enterable(kind) : kind;
+  }
+  #kind(node: number): FlagKind {
+    return this.#kinds[(node - 1) >> 1] ?? vectorKind;
+  }
+
+  /** The most instructions from a node to the next look at the fuel. */
+  #findFuel(): number[] {
+    const needed: number[] = [];
+    for (const node of [...this.#structure.nodes].reverse()) {
+      let rest = 0;
+      for (const s of this.#structure.successorsOf(node)) if (!this.#isChecked(s)) rest = Math.max(rest, needed[s] ?? 0);
+      const own = node === dispatcher || this.#isLanding(node) ? 0 : this.#block(node).steps.length;
+      needed[node] = own + rest;
+    }
+    return needed;
+  }
+
+  // --- code
+  function(name: string): FunctionBody {
+    for (const node of this.#structure.nodes) {
+      if (node === dispatcher || this.#isLanding(node)) continue;
+      if (this.#isChecked(node)) this.#announce(this.#kind(node));
+      this.#code.set(node, this.#translateBlock(node));
+    }
+    const locals = this.#locals;
+    const body: number[] = [];
+    for (const _kind of this.#exitKinds) {
+      this.#open(body, Op.block);
+      this.#exitDepths.push(locals.depth);
+    }
+    this.#tree(dispatcher, body);
+    for (let n = this.#exitKinds.length - 1; n >= 0; n--) {
+      this.#close(body);
+      if (n === 0) break;
+      const o = this.#plain(this.#exitKinds[n] as FlagKind);
+      o.toVector();
+      o.graph.finish(body);
+      body.push(Op.br, ...unsignedLeb(locals.depth - (this.#exitDepths[0] as number)));
+    }
+    this.#leave(body);
+    const code = [...this.#prologue(), ...body];
+    return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: locals.types, code };
+  }
+
+  #prologue(): number[] {
+    const locals = this.#locals;
+    const out = locals.loads();
+    if (locals.has('entry'))
+      out.push(Op.localGet, 1, ...memoryCode(Op.i32Load16U, Record.entry), Op.localSet, ...unsignedLeb(locals.named('entry')));
+    if (locals.has('hostFloat')) {
+      // the control bits are the default; shifted up when precision is sticky
+      const load = [Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('mxcsr'))];
+      const bits = (mask: number): number[] => [Op.i32Const, ...signedLeb(BigInt(mask)), Op.i32And];
+      out.push(...load, ...bits(0xffc0), Op.i32Const, ...signedLeb(0x1f80n), Op.i32Eq);
+      out.push(...load, Op.i32Const, 5, Op.i32ShrU, ...bits(1), Op.i32Shl);
+      out.push(Op.localSet, ...unsignedLeb(locals.named('hostFloat')));
+    }
+    return out;
+  }
+  /** The end of every way out: the state is written back. */
+  #leave(out: number[]): void {
+    const locals = this.#locals;
+    const get = (name: 'exit' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [Op.localGet, ...unsignedLeb(locals.named(name))];
+    const i32 = (value: number): number[] => [Op.i32Const, ...signedLeb(BigInt(value))];
+    out.push(...locals.stores());
+    if (locals.setsFlags) {
+      out.push(Op.localGet, 0, ...get('flagWord'), ...memoryCode(Op.i32Store, offsetOf('flagBits')));
+      out.push(Op.localGet, 0, ...get('flagResult'), ...memoryCode(Op.i64Store, offsetOf('flagResult')));
+    }
+    out.push(Op.localGet, 0, ...get('fuel'), ...get('exit'), ...i32(17), Op.i32ShrU, ...i32(0x3fff), Op.i32And, Op.i32Sub);
+    out.push(...memoryCode(Op.i32Store, offsetOf('fuel')));
+    out.push(...get('exit'), ...i32(0), Op.i32LtS, Op.i32Eqz, Op.if, 0x40, Op.localGet, 0, ...get('codePage'));
+    out.push(...get('exit'), ...i32(3), Op.i32ShrU, ...i32(0x3fff), Op.i32And, Op.i64ExtendI32U, Op.i64Add);
+    out.push(...memoryCode(Op.i64Store, offsetOf('ip')), Op.end);
+    out.push(Op.localGet, 0, ...i32(0), ...memoryCode(Op.i32Store, offsetOf('record')));
+    out.push(...get('exit'), ...i32(7), Op.i32And);
+  }
+
+  #translateBlock(node: number): readonly RegionOps[] {
+    const block = this.#block(node);
+    const around = this.#around(node);
+    const widths: number[] = new Array(16).fill(64);
+    let kind = this.#kind(node);
+    return block.steps.map((step, n) => {
+      const o = new RegionOps(around, { decoded: step.decoded, offset: step.offset, retired: n }, kind, widths);
+      if (step.trait.translated) translate(o, step.decoded, this.#restricted);
+      else o.interpret();
+      if (n === block.steps.length - 1 && !o.ended) o.fallThrough();
+      kind = o.kind;
+      return o;
+    });
+  }
+  #around(node: number): Surroundings {
+    return {
+      locals: this.#locals,
+      isBlock: (offset) => this.#numbers.has(offset),
+      goTo: (out, target, kind, retired) => {
+        const to = nodeOf(this.#number(target));
+        this.#spend(out, retired);
+        const wanted = this.#kind(to);
+        if (!sameKind(kind, wanted)) {
+          const o = this.#plain(kind);
+          o.convert(wanted);
+          o.graph.finish(out);
+        }
+        this.#branch(node, to, out);
+      },
+      exit: (out, kind, word) => this.#exit(out, kind, word),
+      announceExit: (kind) => this.#announce(kind),
+    };
+  }
+  #announce(kind: FlagKind): void {
+    if (!this.#exitKinds.some((k) => sameKind(k, kind))) this.#exitKinds.push(kind);
+  }
+  /** For code of the region itself, between instructions. */
+  #plain(kind: FlagKind): RegionOps {
+    const step = this.blocks[0]?.steps[0] as Step;
+    return new RegionOps(this.#around(dispatcher), { decoded: step.decoded, offset: 0, retired: 0 }, kind, new Array(16).fill(64));
+  }
+  #spend(out: number[], retired: number): void {
+    const fuel = unsignedLeb(this.#locals.named('fuel'));
+    out.push(Op.localGet, ...fuel, Op.i32Const, ...signedLeb(BigInt(retired)), Op.i32Sub, Op.localSet, ...fuel);
+  }
+  #exit(out: number[], kind: FlagKind, word: number): void {
+    const n = this.#exitKinds.findIndex((k) => sameKind(k, kind));
+    assert(n >= 0, 'exit announced');
+    out.push(Op.i32Const, ...signedLeb(BigInt(word)), Op.localSet, ...unsignedLeb(this.#locals.named('exit')));
+    out.push(Op.br, ...unsignedLeb(this.#locals.depth - (this.#exitDepths[n] as number)));
+  }
+
+  // --- structure
+  #open(out: number[], op: number): void {
+    out.push(op, 0x40);
+    this.#locals.enter();
+  }
+  #close(out: number[]): void {
+    out.push(Op.end);
+    this.#locals.leave();
+  }
+  #tree(node: number, out: number[]): void {
+    const loop = this.#structure.isLoop(node);
+    if (loop) {
+      this.#open(out, Op.loop);
+      this.#loopDepths.set(node, this.#locals.depth);
+    }
+    const merges = this.#structure.mergesUnder(node);
+    for (const merge of merges) {
+      this.#open(out, Op.block);
+      this.#mergeDepths.set(merge, this.#locals.depth);
+    }
+    this.#body(node, out);
+    for (let n = merges.length - 1; n >= 0; n--) {
+      this.#close(out);
+      this.#tree(merges[n] as number, out);
+    }
+    if (loop) this.#close(out);
+  }
+  #body(node: number, out: number[]): void {
+    if (node === dispatcher) return this.#dispatch(out);
+    const block = this.#block(node);
+    const to = nodeOf(this.#number(block.offset));
+    if (this.#isChecked(node) || (this.#isLanding(node) && !this.#isChecked(to))) this.#checkFuel(node, out);
+    if (this.#isLanding(node)) {
+      this.#land(to, out);
+      this.#branch(node, to, out);
+      return;
+    }
+    for (const o of this.#code.get(node) ?? []) {
+      this.#locals.nextInstruction();
+      o.graph.finish(out);
+    }
+  }
+  #dispatch(out: number[]): void {
+    const targets = this.#structure.dispatched.map((n) => this.#locals.depth - (this.#mergeDepths.get(n) as number));
+    if (targets.length === 1) out.push(Op.br, ...unsignedLeb(targets[0] as number));
+    else {
+      const last = targets.at(-1) as number;
+      out.push(Op.localGet, ...unsignedLeb(this.#locals.named('entry')), Op.brTable, ...unsignedLeb(targets.length - 1));
+      for (const t of targets.slice(0, -1)) out.push(...unsignedLeb(t));
+      out.push(...unsignedLeb(last));
+    }
+  }
+  #checkFuel(node: number, out: number[]): void {
+    const kind = this.#isLanding(node) ? vectorKind : this.#kind(node);
+    out.push(Op.localGet, ...unsignedLeb(this.#locals.named('fuel')));
+    out.push(Op.i32Const, ...signedLeb(BigInt(this.#fuelNeeded[node] ?? 0)), Op.i32LtS);
+    this.#open(out, Op.if);
+    this.#exitUnstarted(node, kind, out);
+    this.#close(out);
+  }
+  #exitUnstarted(node: number, kind: FlagKind, out: number[]): void {
+    this.#exit(out, kind, exitWord(asItselfOutcome, 0, this.#block(node).offset));
+  }
+  /** From the vector that comes in to what the block expects. */
+  #land(to: number, out: number[]): void {
+    const kind = this.#kind(to);
+    if (kind.rule === 'vector') return;
+    out.push(Op.localGet, ...unsignedLeb(this.#locals.named('flagWord')), Op.i32Const, ...signedLeb(BigInt(differenceBits)), Op.i32And);
+    this.#open(out, Op.if);
+    this.#exitUnstarted(to, vectorKind, out);
+    this.#close(out);
+    const o = this.#plain(vectorKind);
+    o.fromVector(kind);
+    o.graph.finish(out);
+  }
+  #branch(from: number, to: number, out: number[]): void {
+    const s = this.#structure;
+    const br = (depth: number | undefined): void => {
+      out.push(Op.br, ...unsignedLeb(this.#locals.depth - (depth as number)));
+    };
+    if (s.isIrreducible(from, to)) {
+      out.push(Op.i32Const, ...signedLeb(BigInt(s.dispatched.indexOf(to))), Op.localSet, ...unsignedLeb(this.#locals.named('entry')));
+      br(this.#loopDepths.get(dispatcher));
+    } else if (s.isBack(from, to)) br(this.#loopDepths.get(to));
+    else if (s.isMerge(to)) br(this.#mergeDepths.get(to));
+    else this.#tree(to, out);
+  }
+}
