@@ -72,7 +72,18 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter);
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
-  machine = new Machine({ processor, interpreter, translator, timers, clock, instructionClock, interrupts, chips, pool, trace: world.trace });
+  machine = new Machine({
+    processor,
+    interpreter,
+    translator,
+    timers,
+    clock,
+    instructionClock,
+    interrupts,
+    chips,
+    pool,
+    trace: world.trace,
+  });
 
   placeFirmware(space, layout);
   enterKernel(vcpu, await loadKernel({ config, world, space, layout, seed: random.bytes(32) }));

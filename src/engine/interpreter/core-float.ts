@@ -149,7 +149,8 @@ function fast(op: FastFloat, size: Size): number[] {
     case 'fromInt32':
     case 'fromInt64': {
       const wide = op === 'fromInt64';
-      const convert = size === 64 ? (wide ? Float.f64ConvertI64S : Float.f64ConvertI32S) : wide ? Float.f32ConvertI64S : Float.f32ConvertI32S;
+      const convert =
+        size === 64 ? (wide ? Float.f64ConvertI64S : Float.f64ConvertI32S) : wide ? Float.f32ConvertI64S : Float.f32ConvertI32S;
       return [...get(1), ...(wide ? [] : [Op.i32WrapI64]), convert, ...toBits(size), Op.return];
     }
     case 'truncateInt32':

@@ -121,7 +121,7 @@ export class Interpreter implements CodeWatch {
     for (;;) {
       const record = v.get('record') >>> 0 || this.#find();
       this.#run(base, record);
-      this.#translation?.translate();
+      this.#translation?.tick();
       if (v.get('record') !== 0 || v.get('fuel') <= 0 || v.get('pending') !== 0 || v.get('halted') !== 0) return;
     }
   }
@@ -266,6 +266,11 @@ export class Interpreter implements CodeWatch {
     this.#translation?.hot(view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true));
   }
 
+  /** Whether the place was decoded, because it ran or stood behind what ran. */
+  hasMet(page: number, offset: number): boolean {
+    const map = this.#maps.get(page);
+    return map !== undefined && this.#p.v.words[(map >>> 2) + offset] !== 0;
+  }
   /** Makes a function a region that records can enter. Undefined when there is no room: all code will be dropped soon. */
   install(region: () => number): number | undefined {
     const slot = this.#freeSlots.pop() ?? (this.#nextSlot < tableSize ? this.#nextSlot++ : undefined);

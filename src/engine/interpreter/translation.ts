@@ -2,8 +2,8 @@
 export interface Translation {
   /** A place was entered often. */
   hot(page: number, offset: number): void;
-  /** A good moment to make what is waiting. */
-  translate(): void;
+  /** A run of the engine is over: a good moment to make what is waiting. */
+  tick(): void;
   /** What to dispatch to at a place, and with which number. */
   entry(page: number, offset: number): { readonly slot: number; readonly entry: number } | undefined;
   /** The code of a frame was written. */

@@ -29,6 +29,8 @@ export interface Code {
   /** The instruction at an offset in the page, if it lies in the page as a whole. */
   at(offset: number): Decoded | undefined;
   trait(decoded: Decoded): Trait;
+  /** It was met before: code that never ran is not worth translating. */
+  isMet(offset: number): boolean;
   /** Another region is entered there. */
   isTaken(offset: number): boolean;
 }
@@ -61,7 +63,7 @@ export function discover(code: Code, seeds: readonly number[]): readonly Block[]
   const entered = new Set<number>(seeds);
   const work = [...seeds];
   for (let offset = work.shift(); offset !== undefined && steps.size < instructionsMax; offset = work.shift()) {
-    if (code.isTaken(offset) && !seeds.includes(offset)) continue;
+    if (!seeds.includes(offset) && (code.isTaken(offset) || !code.isMet(offset))) continue;
     for (let at = offset; !steps.has(at) && steps.size < instructionsMax; ) {
       const decoded = code.at(at);
       if (!decoded) break;

@@ -57,7 +57,11 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
   const notMore = { 32: Float.f32Le, 64: Float.f64Le };
   const wide = (x: Node): Node => graph.node('i64', [Op.i64ExtendI32U], [x], true, x.bits);
   const both = (): Node => and(isPlain(a, size), isPlain(b, size));
-  const exact = (plain: Node | undefined, value: () => Node): HostFloat => ({ mode: 1, plain, compute: () => ({ value: value(), safe: undefined }) });
+  const exact = (plain: Node | undefined, value: () => Node): HostFloat => ({
+    mode: 1,
+    plain,
+    compute: () => ({ value: value(), safe: undefined }),
+  });
 
   switch (op) {
     case 'add':

@@ -115,4 +115,3 @@ export class RegionOperand implements Operand<Node> {
     return segment < firstSegmentWithBase ? offset : this.#o.add(offset, this.#o.field('segmentBase', segment));
   }
 }
-

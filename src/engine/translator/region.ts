@@ -40,7 +40,12 @@ const nowhere: Omit<Surroundings, 'locals'> = {
 };
 /** Translates the instruction alone, to see whether it can be and how it leaves the flags. */
 export function traitOf(decoded: Decoded, restricted: boolean): Trait {
-  const o = new RegionOps({ ...nowhere, locals: new RegionLocals() }, { decoded, offset: 0, retired: 0 }, vectorKind, new Array(16).fill(64));
+  const o = new RegionOps(
+    { ...nowhere, locals: new RegionLocals() },
+    { decoded, offset: 0, retired: 0 },
+    vectorKind,
+    new Array(16).fill(64),
+  );
   try {
     translate(o, decoded, restricted);
   } catch (problem) {
@@ -197,7 +202,10 @@ export class Region {
   /** The end of every way out: the state is written back. */
   #leave(out: number[]): void {
     const locals = this.#locals;
-    const get = (name: 'exit' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [Op.localGet, ...unsignedLeb(locals.named(name))];
+    const get = (name: 'exit' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [
+      Op.localGet,
+      ...unsignedLeb(locals.named(name)),
+    ];
     const i32 = (value: number): number[] => [Op.i32Const, ...signedLeb(BigInt(value))];
     out.push(...locals.stores());
     if (locals.setsFlags) {

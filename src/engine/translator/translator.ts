@@ -10,8 +10,9 @@ import { ModuleBuilder } from '../wasm/module.ts';
 import { type Code, discover, type Trait } from './discover.ts';
 import { Region, traitOf } from './region.ts';
 
-/** Regions of a module; more wait for the next. */
+/** So many hot places make a module; fewer do after they have waited for so many runs of the engine. */
 const batch = 32;
+const patience = 16;
 
 interface Entry {
   readonly slot: number;
@@ -32,6 +33,7 @@ export class Translator implements Translation {
   readonly #slots = new Map<number, number[]>();
   #pending = new Map<number, Set<number>>();
   #pendingCount = 0;
+  #waited = 0;
   readonly #traits = new Map<string, Trait>();
   /** How often what happened; for profiles. */
   readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0 };
@@ -51,6 +53,9 @@ export class Translator implements Translation {
     offsets.add(offset);
     this.#pendingCount++;
     if (this.#pendingCount >= batch) this.translate();
+  }
+  tick(): void {
+    if (this.#pendingCount > 0 && ++this.#waited >= patience) this.translate();
   }
   entry(page: number, offset: number): Entry | undefined {
     return this.#entries.get(page)?.get(offset);
@@ -75,10 +80,10 @@ export class Translator implements Translation {
   }
 
   translate(): void {
-    if (this.#pendingCount === 0) return;
     const pending = this.#pending;
     this.#pending = new Map();
     this.#pendingCount = 0;
+    this.#waited = 0;
     const module = new ModuleBuilder();
     module.importMemory();
     const waiting: Waiting[] = [];
@@ -131,6 +136,7 @@ export class Translator implements Translation {
         }
         return trait;
       },
+      isMet: (offset) => this.#interpreter.hasMet(page, offset),
       isTaken: (offset) => this.entry(page, offset) !== undefined,
     };
   }

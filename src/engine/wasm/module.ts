@@ -40,6 +40,8 @@ const name = (text: string): number[] => {
 };
 const section = (id: number, body: readonly number[]): number[] => [id, ...unsignedLeb(body.length), ...body];
 
+const endOfFunction = 0x0b;
+
 export interface FunctionBody {
   readonly name: string;
   readonly signature: Signature;
@@ -84,26 +86,45 @@ export class ModuleBuilder {
 
   bytes(): Uint8Array<ArrayBuffer> {
     const declarations = this.#functions.map((f) => unsignedLeb(this.type(f.signature)));
-    const bodies = this.#functions.map((f) => {
-      const locals = vector(f.locals.map((t) => [1, typeByte[t]]));
-      const code = [...locals, ...f.code, 0x0b];
-      return [...unsignedLeb(code.length), ...code];
-    });
     const exports = this.#functions.map((f, n) => [...name(f.name), 0, ...unsignedLeb(this.#importedFunctions + n)]);
-    return new Uint8Array([
-      0x00,
-      0x61,
-      0x73,
-      0x6d,
-      1,
-      0,
-      0,
-      0,
+    const locals = this.#functions.map((f) => localRuns(f.locals));
+    const sizes = this.#functions.map((f, n) => (locals[n]?.length ?? 0) + f.code.length + 1);
+    const count = unsignedLeb(this.#functions.length);
+    const codeSize = sizes.reduce((sum, size) => sum + size + unsignedLeb(size).length, count.length);
+    const head = [
+      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
       ...section(1, vector(this.#typeBytes)),
       ...section(2, vector(this.#imports)),
       ...section(3, vector(declarations)),
       ...section(7, vector(exports)),
-      ...section(10, vector(bodies)),
-    ]);
+      ...[10, ...unsignedLeb(codeSize), ...count],
+    ];
+    const out = new Uint8Array(head.length + codeSize - count.length);
+    let at = 0;
+    const put = (bytes: readonly number[]): void => {
+      out.set(bytes, at);
+      at += bytes.length;
+    };
+    put(head);
+    this.#functions.forEach((f, n) => {
+      put(unsignedLeb(sizes[n] ?? 0));
+      put(locals[n] ?? []);
+      put(f.code);
+      out[at++] = endOfFunction;
+    });
+    return out;
   }
+}
+
+/** Locals as runs of one type. */
+function localRuns(types: readonly ValueType[]): number[] {
+  const runs: number[][] = [];
+  for (let at = 0; at < types.length; ) {
+    const type = types[at] as ValueType;
+    let end = at;
+    while (types[end] === type) end++;
+    runs.push([...unsignedLeb(end - at), typeByte[type]]);
+    at = end;
+  }
+  return vector(runs);
 }
