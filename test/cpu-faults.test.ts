@@ -1,6 +1,6 @@
 /** Breakpoints, alignment checks and other faults that random vectors do not reach: small cases on the bench, on both executors. */
 import { expect, test } from 'vitest';
-import { Cr0, Flag } from '../src/cpu/state.ts';
+import { At, Cr0, Flag } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, liveStart, makeCase, windowAddress } from './conformance/cases.ts';
 
@@ -25,12 +25,12 @@ for (const executor of executors) {
       ['8a 47 04', 0],
     ] as const) {
       bench.load({ code: code(hex), before: state() });
-      v.set64('debug', BigInt(windowAddress + liveStart + 4), 0);
-      v.set64('debug', 0x0001_0401n, 7); // local breakpoint 0: one byte, writes
+      v.set64(At.debug, BigInt(windowAddress + liveStart + 4), 0);
+      v.set64(At.debug, 0x0001_0401n, 7); // local breakpoint 0: one byte, writes
       v.flushTlb();
-      v.set('debugHits', 0);
+      v.set(At.debugHits, 0);
       expect(bench.run(executor).fault).toBe(-1);
-      expect(v.get('debugHits'), hex).toBe(hit);
+      expect(v.get(At.debugHits), hex).toBe(hit);
     }
   });
   test(`${executor}: with AM and AC an unaligned access of CPL 3 is #AC, an aligned one is not`, () => {
@@ -45,7 +45,7 @@ for (const executor of executors) {
       const before = state();
       before.flags |= Flag.alignment;
       bench.load({ code: code(hex), before });
-      v.set64('cr0', v.get64('cr0') | BigInt(Cr0.am));
+      v.set64(At.cr0, v.get64(At.cr0) | BigInt(Cr0.am));
       v.refreshMode();
       expect(bench.run(executor).fault, hex).toBe(fault);
     }
@@ -54,7 +54,7 @@ for (const executor of executors) {
     const bench = new Bench();
     bench.load({ code: code('8b 05 ff ff ff 7f'), before: state() });
     expect(bench.run(executor).fault).toBe(14);
-    expect(bench.processor.v.get64('cr2')).toBe(BigInt(codeAddress + 6 + 0x7fff_ffff));
+    expect(bench.processor.v.get64(At.cr2)).toBe(BigInt(codeAddress + 6 + 0x7fff_ffff));
   });
   test(`${executor}: privileged instructions of CPL 3 are #GP, missing ones #UD`, () => {
     const bench = new Bench();

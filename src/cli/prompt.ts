@@ -3,6 +3,7 @@
 import { Fault } from '../cpu/fault.ts';
 import { readFlags } from '../cpu/flags.ts';
 import { systemRead } from '../cpu/paging.ts';
+import { At } from '../cpu/state.ts';
 import type { Machine } from '../domain/machine.ts';
 
 const registerNames = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
@@ -13,14 +14,14 @@ export function registers({ processor: { v } }: Machine): string {
   const general = registerNames.map((name, n) => `${name.padEnd(3)} ${hex(v.register(n))}`);
   const lines = [0, 4, 8, 12].map((n) => general.slice(n, n + 4).join('  '));
   lines.push(
-    `rip ${hex(v.ip)}  flags ${hex(readFlags(v), 8)}  cpl ${v.get('cpl')}  ${v.codeSize}-bit code${v.get('halted') !== 0 ? ', halted' : ''}`,
+    `rip ${hex(v.ip)}  flags ${hex(readFlags(v), 8)}  cpl ${v.get(At.cpl)}  ${v.codeSize}-bit code${v.get(At.halted) !== 0 ? ', halted' : ''}`,
   );
   lines.push(
-    `cr0 ${hex(v.low('cr0'), 8)}  cr2 ${hex(v.get64('cr2'))}  cr3 ${hex(v.get64('cr3'))}  cr4 ${hex(v.low('cr4'), 8)}  efer ${hex(v.low('efer'), 4)}`,
+    `cr0 ${hex(v.low(At.cr0), 8)}  cr2 ${hex(v.get64(At.cr2))}  cr3 ${hex(v.get64(At.cr3))}  cr4 ${hex(v.low(At.cr4), 8)}  efer ${hex(v.low(At.efer), 4)}`,
   );
   segmentNames.forEach((name, n) => {
     lines.push(
-      `${name.padEnd(4)} ${hex(v.get('segmentSelector', n), 4)}  base ${hex(v.get64('segmentBase', n))}  limit ${hex(v.low('segmentLimit', n), 8)}  rights ${hex(v.get('segmentRights', n), 5)}`,
+      `${name.padEnd(4)} ${hex(v.get(At.segmentSelector, n), 4)}  base ${hex(v.get64(At.segmentBase, n))}  limit ${hex(v.get(At.segmentLimit, n) >>> 0, 8)}  rights ${hex(v.get(At.segmentRights, n), 5)}`,
     );
   });
   return lines.join('\n');

@@ -1,5 +1,5 @@
 /** Breakpoints of the debug registers. SDM 3B, 17.2. Data breakpoints are traps after the access, instruction breakpoints faults before. */
-import { Flag } from './state.ts';
+import { At, Flag } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const Kind = { execute: 0, write: 1, io: 2, access: 3 } as const;
@@ -19,7 +19,7 @@ function* enabled(v: Vcpu): Generator<Breakpoint> {
     if ((dr7 & (3 << (2 * index))) === 0) continue;
     const bits = (dr7 >>> (16 + 4 * index)) & 15;
     const bytes = lengths[bits >> 2] ?? 1;
-    yield { index, kind: bits & 3, address: v.get64('debug', index) & ~BigInt(bytes - 1), bytes };
+    yield { index, kind: bits & 3, address: v.get64(At.debug, index) & ~BigInt(bytes - 1), bytes };
   }
 }
 
@@ -38,7 +38,7 @@ export function noteAccess(v: Vcpu, low: number, high: number, bytes: number, wr
   for (const b of enabled(v)) {
     if (b.kind !== Kind.access && !(b.kind === Kind.write && write)) continue;
     if (start + BigInt(bytes) <= b.address || start >= b.address + BigInt(b.bytes)) continue;
-    v.set('debugHits', v.get('debugHits') | (1 << b.index));
+    v.set(At.debugHits, v.get(At.debugHits) | (1 << b.index));
     v.wake();
   }
 }
@@ -51,7 +51,7 @@ export const hasInstructionBreakpoints = (v: Vcpu): boolean => {
 /** Bits of DR6 for the instruction about to run; none while RF is set. */
 export function instructionBreakpoints(v: Vcpu): number {
   if ((v.systemFlags & Flag.resume) !== 0) return 0;
-  const linear = BigInt.asUintN(v.long ? 64 : 32, v.ip + v.get64('segmentBase', 1));
+  const linear = BigInt.asUintN(v.long ? 64 : 32, v.ip + v.get64(At.segmentBase, 1));
   let hits = 0;
   for (const b of enabled(v)) if (b.kind === Kind.execute && b.address === linear) hits |= 1 << b.index;
   return hits;

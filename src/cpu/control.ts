@@ -1,7 +1,7 @@
 /** Control and debug registers, extended control register. SDM 3A, 2.5. */
 import { protection, undefinedOpcode } from './fault.ts';
 import type { Processor } from './processor.ts';
-import { Cr0, Cr4, Efer, Flag, Rights, Segment } from './state.ts';
+import { At, Cr0, Cr4, Efer, Flag, Rights, Segment } from './state.ts';
 
 const reservedCr3 = 0x7fff_ff00_0000_0000n;
 
@@ -9,10 +9,10 @@ export function readControl(p: Processor, number: number): bigint {
   const { v } = p;
   if (v.cpl !== 0) throw protection(0);
   switch (number) {
-    case 0: return v.get64('cr0');
-    case 2: return v.get64('cr2');
-    case 3: return v.get64('cr3');
-    case 4: return v.get64('cr4');
+    case 0: return v.get64(At.cr0);
+    case 2: return v.get64(At.cr2);
+    case 3: return v.get64(At.cr3);
+    case 4: return v.get64(At.cr4);
     case 8: return BigInt(v.apic.state.tpr >> 4);
     default: throw undefinedOpcode();
   }
@@ -24,7 +24,7 @@ export function writeControl(p: Processor, number: number, value: bigint): void 
   const masked = v.long ? value : value & 0xffff_ffffn;
   switch (number) {
     case 0: return writeCr0(p, masked);
-    case 2: v.set64('cr2', masked); return;
+    case 2: v.set64(At.cr2, masked); return;
     case 3: return writeCr3(p, masked);
     case 4: return writeCr4(p, masked);
     case 8:
@@ -47,14 +47,14 @@ export function writeCr0(p: Processor, value: bigint): void {
   const turnsOn = (after & Cr0.pg) !== 0 && (before & Cr0.pg) === 0;
   const turnsOff = (after & Cr0.pg) === 0 && (before & Cr0.pg) !== 0;
   if (turnsOn && (efer & Efer.lme) !== 0) {
-    if ((v.cr4 & Cr4.pae) === 0 || (v.get('segmentRights', Segment.cs) & Rights.long) !== 0) throw protection(0);
-    v.set64('efer', BigInt(efer | Efer.lma));
+    if ((v.cr4 & Cr4.pae) === 0 || (v.get(At.segmentRights, Segment.cs) & Rights.long) !== 0) throw protection(0);
+    v.set64(At.efer, BigInt(efer | Efer.lma));
   }
   if (turnsOff) {
     if (v.long || (v.cr4 & Cr4.pcide) !== 0) throw protection(0);
-    v.set64('efer', BigInt(efer & ~Efer.lma));
+    v.set64(At.efer, BigInt(efer & ~Efer.lma));
   }
-  v.set64('cr0', BigInt(after >>> 0));
+  v.set64(At.cr0, BigInt(after >>> 0));
   if (((before ^ after) & (Cr0.pg | Cr0.pe | Cr0.wp)) !== 0) v.flushTlb(); // AM only moves the TLB bank, in refreshMode
   v.refreshMode();
 }
@@ -64,7 +64,7 @@ function writeCr3(p: Processor, value: bigint): void {
   const pcid = (v.cr4 & Cr4.pcide) !== 0;
   const kept = pcid ? value & ~(1n << 63n) : value;
   if (v.longActive && (kept & (reservedCr3 | (1n << 63n))) !== 0n) throw protection(0);
-  v.set64('cr3', kept);
+  v.set64(At.cr3, kept);
   v.flushTlb(); // also with bit 63 set: translations may be dropped at any time
 }
 
@@ -79,7 +79,7 @@ function writeCr4(p: Processor, value: bigint): void {
   const before = v.cr4;
   if (v.longActive && (after & Cr4.pae) === 0) throw protection(0);
   if ((after & Cr4.pcide) !== 0 && (before & Cr4.pcide) === 0 && (!v.longActive || (v.cr3 & 0xfff) !== 0)) throw protection(0);
-  v.set64('cr4', BigInt(after));
+  v.set64(At.cr4, BigInt(after));
   if (before !== after) v.flushTlb();
   v.refreshMode();
 }
@@ -87,7 +87,7 @@ function writeCr4(p: Processor, value: bigint): void {
 export function readDebug(p: Processor, number: number): bigint {
   const { v } = p;
   if (v.cpl !== 0) throw protection(0);
-  return v.get64('debug', debugIndex(p, number));
+  return v.get64(At.debug, debugIndex(p, number));
 }
 export function writeDebug(p: Processor, number: number, value: bigint): void {
   const { v } = p;
@@ -95,7 +95,7 @@ export function writeDebug(p: Processor, number: number, value: bigint): void {
   const index = debugIndex(p, number);
   if (index >= 6 && value >> 32n !== 0n && v.long) throw protection(0);
   const stored = index === 6 ? (value & 0xe00fn) | 0xffff_0ff0n : index === 7 ? (value & 0xffff_2bffn) | 0x400n : value;
-  v.set64('debug', stored, index);
+  v.set64(At.debug, stored, index);
   v.flushTlb(); // pages with data breakpoints are kept out of it
 }
 /** DR4 and DR5 are DR6 and DR7, or nothing with CR4.DE. */
@@ -109,9 +109,9 @@ export function writeXcr0(p: Processor): void {
   const { v } = p;
   if ((v.cr4 & Cr4.osxsave) === 0) throw undefinedOpcode();
   if (v.cpl !== 0) throw protection(0);
-  const value = (BigInt(v.low('gpr', 2)) << 32n) | BigInt(v.low('gpr', 0));
-  if (v.low('gpr', 1) !== 0 || (value & 1n) === 0n || value > 3n) throw protection(0);
-  v.set64('xcr0', value);
+  const value = (BigInt(v.low(At.gpr, 2)) << 32n) | BigInt(v.low(At.gpr, 0));
+  if (v.low(At.gpr, 1) !== 0 || (value & 1n) === 0n || value > 3n) throw protection(0);
+  v.set64(At.xcr0, value);
 }
 
 /** STAC and CLAC. */
@@ -119,6 +119,6 @@ export function setAlignmentFlag(p: Processor, on: boolean): void {
   const { v } = p;
   if (v.cpl !== 0) throw undefinedOpcode();
   const flags = v.systemFlags;
-  v.set('systemFlags', on ? flags | Flag.alignment : flags & ~Flag.alignment);
+  v.set(At.systemFlags, on ? flags | Flag.alignment : flags & ~Flag.alignment);
   v.refreshMode();
 }

@@ -3,7 +3,7 @@
  * carry in bit 31, carry xor overflow in bit 30, adjust in bit 3 (so the vector of an addition's carries can be stored as it comes),
  * and in bits 7 and 2 what sign and parity differ from the result (only after POPF and the like). Bochs keeps flags in this way.
  */
-import { Flag, statusFlags } from './state.ts';
+import { At, Flag, statusFlags } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const oddParity = (byte: number): number => {
@@ -13,8 +13,8 @@ const oddParity = (byte: number): number => {
 };
 
 export function readFlags(v: Vcpu): number {
-  const bits = v.get('flagBits');
-  const result = v.get64('flagResult');
+  const bits = v.get(At.flagBits);
+  const result = v.get64(At.flagResult);
   const sign = (Number(result >> 63n) ^ (bits >> 7)) & 1;
   const parity = (oddParity(Number(result & 0xffn)) ^ 1 ^ (bits >> 2)) & 1;
   const status =
@@ -30,12 +30,12 @@ export function writeStatusFlags(v: Vcpu, flags: number): void {
   const sign = (flags >> 7) & 1;
   const parity = (flags >> 2) & 1;
   // the result is 0 (even parity) or 1 (odd parity), never negative
-  v.set64('flagResult', zero ? 0n : 1n);
-  v.set('flagBits', (carry << 31) | ((carry ^ overflow) << 30) | (((flags >> 4) & 1) << 3) | (sign << 7) | ((parity ^ zero) << 2));
+  v.set64(At.flagResult, zero ? 0n : 1n);
+  v.set(At.flagBits, (carry << 31) | ((carry ^ overflow) << 30) | (((flags >> 4) & 1) << 3) | (sign << 7) | ((parity ^ zero) << 2));
 }
 
 /** All of EFLAGS, without any check of privilege. */
 export function writeFlags(v: Vcpu, flags: number): void {
   writeStatusFlags(v, flags);
-  v.set('systemFlags', flags & ~statusFlags & ~Flag.fixed);
+  v.set(At.systemFlags, flags & ~statusFlags & ~Flag.fixed);
 }

@@ -7,7 +7,7 @@ import {
   type Descriptor, dplOf, iopl, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setRealSegment, setSegment, stackSize,
 } from './segments.ts';
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';
-import { Flag, Rights, Segment } from './state.ts';
+import { At, Flag, Rights, Segment } from './state.ts';
 import { switchTask } from './tasks.ts';
 
 export interface Interruption {
@@ -50,18 +50,18 @@ function deliverOnce(p: Processor, event: Interruption): void {
 function deliverReal(p: Processor, event: Interruption): void {
   const { v } = p;
   const returnIp = event.software ? v.nextIp : v.ip;
-  if (event.vector * 4 + 3 > v.get('idtLimit') >>> 0) throw new Fault(Vector.protection);
-  const target = p.loadSystem(v.get64('idtBase') + BigInt(event.vector * 4), 4);
+  if (event.vector * 4 + 3 > v.get(At.idtLimit) >>> 0) throw new Fault(Vector.protection);
+  const target = p.loadSystem(v.get64(At.idtBase) + BigInt(event.vector * 4), 4);
   const sp = v.register(4);
   try {
     pushValue(p, BigInt(readFlags(v)), 16);
-    pushValue(p, BigInt(v.get('segmentSelector', Segment.cs)), 16);
+    pushValue(p, BigInt(v.get(At.segmentSelector, Segment.cs)), 16);
     pushValue(p, returnIp, 16);
   } catch (problem) {
     v.setRegister(4, sp);
     throw problem;
   }
-  v.set('systemFlags', v.systemFlags & ~(Flag.interrupt | Flag.trap | Flag.alignment | Flag.resume));
+  v.set(At.systemFlags, v.systemFlags & ~(Flag.interrupt | Flag.trap | Flag.alignment | Flag.resume));
   setRealCode(p, Number(target >> 16n));
   v.jump(target & 0xffffn);
   v.refreshMode();
@@ -69,9 +69,9 @@ function deliverReal(p: Processor, event: Interruption): void {
 
 export function setRealCode(p: Processor, selector: number): void {
   const { v } = p;
-  v.set('segmentSelector', selector, Segment.cs);
-  v.set64('segmentBase', BigInt(selector) << 4n, Segment.cs);
-  if (v.virtual8086) v.set('segmentRights', 0xfb, Segment.cs);
+  v.set(At.segmentSelector, selector, Segment.cs);
+  v.set64(At.segmentBase, BigInt(selector) << 4n, Segment.cs);
+  if (v.virtual8086) v.set(At.segmentRights, 0xfb, Segment.cs);
 }
 
 interface Gate {
@@ -86,8 +86,8 @@ function readGate(p: Processor, { vector, software }: Interruption): Gate {
   const long = v.longActive;
   const size = long ? 16 : 8;
   const error = vector * 8 + 2 + (software ? 0 : 1);
-  if (vector * size + size - 1 > v.get('idtLimit') >>> 0) throw protection(error);
-  const address = v.get64('idtBase') + BigInt(vector * size);
+  if (vector * size + size - 1 > v.get(At.idtLimit) >>> 0) throw protection(error);
+  const address = v.get64(At.idtBase) + BigInt(vector * size);
   const words = p.loadSystem(address, 8);
   const low = Number(words & 0xffff_ffffn);
   const high = Number(words >> 32n);
@@ -126,10 +126,10 @@ function deliverLong(p: Processor, event: Interruption, returnIp: bigint): void 
   const stack = new NewStack(p, 0n, pointer & ~15n, 64);
   const flags = readFlags(v);
   const system = level !== 3;
-  stack.push(BigInt(v.get('segmentSelector', Segment.ss)), 8, system);
+  stack.push(BigInt(v.get(At.segmentSelector, Segment.ss)), 8, system);
   stack.push(v.register(4), 8, system);
   stack.push(BigInt(flags | savedResume(event)), 8, system);
-  stack.push(BigInt(v.get('segmentSelector', Segment.cs)), 8, system);
+  stack.push(BigInt(v.get(At.segmentSelector, Segment.cs)), 8, system);
   stack.push(returnIp, 8, system);
   if (event.error !== undefined) stack.push(BigInt(event.error), 8, system);
   if (!canonicalAddress(gate.offset)) throw protection(external);
@@ -146,11 +146,11 @@ function savedResume(event: Interruption): number {
 function enter(p: Processor, { gate, code, level, stack }: { gate: Gate; code: Descriptor; level: number; stack: bigint }): void {
   const { v } = p;
   const clears = Flag.trap | Flag.nested | Flag.resume | Flag.virtual8086 | (gate.type & 1 ? 0 : Flag.interrupt);
-  v.set('systemFlags', v.systemFlags & ~clears);
+  v.set(At.systemFlags, v.systemFlags & ~clears);
   v.setRegister(4, stack);
   markAccessed(p, code);
   setSegment(v, Segment.cs, (gate.selector & ~3) | level, { ...code, base: v.longActive ? 0n : code.base, rights: code.rights | Rights.accessed });
-  v.set('cpl', level);
+  v.set(At.cpl, level);
   v.jump(gate.offset);
   v.refreshMode();
 }
@@ -158,8 +158,8 @@ function enter(p: Processor, { gate, code, level, stack }: { gate: Gate; code: D
 /** A stack pointer from the 64-bit TSS. */
 function stackOfTask(p: Processor, offset: number): bigint {
   const { v } = p;
-  if (offset + 7 > v.get('segmentLimit', Segment.tr) >>> 0) throw new Fault(Vector.invalidTss, v.get('segmentSelector', Segment.tr) & 0xfffc);
-  return p.loadSystem(v.get64('segmentBase', Segment.tr) + BigInt(offset), 8);
+  if (offset + 7 > v.get(At.segmentLimit, Segment.tr) >>> 0) throw new Fault(Vector.invalidTss, v.get(At.segmentSelector, Segment.tr) & 0xfffc);
+  return p.loadSystem(v.get64(At.segmentBase, Segment.tr) + BigInt(offset), 8);
 }
 
 function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): void {
@@ -173,8 +173,8 @@ function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): 
   const flags = BigInt(readFlags(v) | savedResume(event));
   const from8086 = v.virtual8086;
   if (from8086 && level !== 0) throw protection(gate.selector & 0xfffc);
-  const oldStack = { selector: v.get('segmentSelector', Segment.ss), pointer: v.register(4) };
-  const selectors = [Segment.gs, Segment.fs, Segment.ds, Segment.es].map((n) => v.get('segmentSelector', n));
+  const oldStack = { selector: v.get(At.segmentSelector, Segment.ss), pointer: v.register(4) };
+  const selectors = [Segment.gs, Segment.fs, Segment.ds, Segment.es].map((n) => v.get(At.segmentSelector, n));
 
   let stack: NewStack;
   let inner: ReturnType<typeof innerStack> | undefined;
@@ -184,9 +184,9 @@ function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): 
     if (from8086) for (const selector of selectors) stack.push(BigInt(selector), width, true);
     stack.push(BigInt(oldStack.selector), width, true);
     stack.push(oldStack.pointer, width, true);
-  } else stack = new NewStack(p, v.get64('segmentBase', Segment.ss), oldStack.pointer, stackSize(v));
+  } else stack = new NewStack(p, v.get64(At.segmentBase, Segment.ss), oldStack.pointer, stackSize(v));
   stack.push(flags, width, true);
-  stack.push(BigInt(v.get('segmentSelector', Segment.cs)), width, true);
+  stack.push(BigInt(v.get(At.segmentSelector, Segment.cs)), width, true);
   stack.push(returnIp, width, true);
   if (event.error !== undefined) stack.push(BigInt(event.error), width, true);
   if (gate.offset > BigInt(code.limit)) throw protection(external);
@@ -199,10 +199,10 @@ function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): 
 /** SS:ESP of an inner level from the 16- or 32-bit TSS. */
 export function innerStack(p: Processor, level: number, external: number): { selector: number; pointer: bigint; descriptor: Descriptor } {
   const { v } = p;
-  const wide = (v.get('segmentRights', Segment.tr) & 8) !== 0;
+  const wide = (v.get(At.segmentRights, Segment.tr) & 8) !== 0;
   const offset = wide ? 4 + level * 8 : 2 + level * 4;
-  const tss = v.get64('segmentBase', Segment.tr);
-  if (offset + (wide ? 5 : 3) > v.get('segmentLimit', Segment.tr) >>> 0) throw new Fault(Vector.invalidTss, (v.get('segmentSelector', Segment.tr) & 0xfffc) | external);
+  const tss = v.get64(At.segmentBase, Segment.tr);
+  if (offset + (wide ? 5 : 3) > v.get(At.segmentLimit, Segment.tr) >>> 0) throw new Fault(Vector.invalidTss, (v.get(At.segmentSelector, Segment.tr) & 0xfffc) | external);
   const pointer = p.loadSystem(tss + BigInt(offset), wide ? 4 : 2);
   const selector = Number(p.loadSystem(tss + BigInt(offset + (wide ? 4 : 2)), 2));
   const error = (selector & 0xfffc) | external;
@@ -218,7 +218,7 @@ export function innerStack(p: Processor, level: number, external: number): { sel
 
 export function interruptReturn(p: Processor, size: number): void {
   const { v } = p;
-  v.set('nmiBlocked', 0);
+  v.set(At.nmiBlocked, 0);
   if (!v.protectedMode) return returnReal(p, size);
   if (v.virtual8086) {
     if (iopl(v) !== 3) throw protection(0);
@@ -226,7 +226,7 @@ export function interruptReturn(p: Processor, size: number): void {
   }
   if ((v.systemFlags & Flag.nested) !== 0) {
     if (v.longActive) throw protection(0);
-    const link = Number(p.loadSystem(v.get64('segmentBase', Segment.tr), 2));
+    const link = Number(p.loadSystem(v.get64(At.segmentBase, Segment.tr), 2));
     return switchTask(p, link, 'return', v.nextIp);
   }
   const bytes = size / 8;
@@ -300,7 +300,7 @@ export function setReturn(p: Processor, selector: number, code: Descriptor, ip: 
   markAccessed(p, code);
   const long = v.longActive && (code.rights & Rights.long) !== 0;
   setSegment(v, Segment.cs, selector, { ...code, base: long ? 0n : code.base, rights: code.rights | Rights.accessed });
-  v.set('cpl', level);
+  v.set(At.cpl, level);
   v.jump(long ? ip : ip & 0xffff_ffffn);
 }
 
@@ -308,10 +308,10 @@ export function setReturn(p: Processor, selector: number, code: Descriptor, ip: 
 export function dropInnerSegments(p: Processor, level: number): void {
   const { v } = p;
   for (const n of [Segment.es, Segment.ds, Segment.fs, Segment.gs]) {
-    const rights = v.get('segmentRights', n);
+    const rights = v.get(At.segmentRights, n);
     if ((rights & Rights.unusable) !== 0) continue;
     if (isCode(rights) && isConforming(rights)) continue;
-    if (dplOf(rights) < level) setSegment(v, n, 0, { base: v.get64('segmentBase', n), limit: 0, rights: Rights.unusable });
+    if (dplOf(rights) < level) setSegment(v, n, 0, { base: v.get64(At.segmentBase, n), limit: 0, rights: Rights.unusable });
   }
 }
 
@@ -345,9 +345,9 @@ function returnTo8086(p: Processor, ip: bigint, selector: number, flags: number)
   const values = Array.from({ length: 6 }, (_, n) => Number(stackValue(p, 12 + 4 * n, 32)));
   const [pointer = 0, ss = 0, es = 0, ds = 0, fs = 0, gs = 0] = values;
   writeFlags(v, flags & 0x3f_7fd5);
-  v.set('cpl', 3);
+  v.set(At.cpl, 3);
   for (const [n, s] of [[Segment.cs, selector], [Segment.ss, ss], [Segment.es, es], [Segment.ds, ds], [Segment.fs, fs], [Segment.gs, gs]] as const) setRealSegment(v, n, s & 0xffff);
-  v.set('segmentRights', 0xfb, Segment.cs);
+  v.set(At.segmentRights, 0xfb, Segment.cs);
   v.setRegister(4, BigInt(pointer >>> 0));
   v.jump(ip & 0xffffn);
   v.refreshMode();

@@ -2,7 +2,7 @@
 import { protection } from './fault.ts';
 import { canonical } from './paging.ts';
 import type { Processor } from './processor.ts';
-import { Efer, Segment, type StateField } from './state.ts';
+import { At, Efer, Segment, type StateField } from './state.ts';
 import { tscOf } from './time.ts';
 
 const plain: Readonly<Record<number, StateField>> = {
@@ -30,28 +30,28 @@ function writeMtrr(p: Processor, [field, index]: readonly [StateField, number], 
   if (field === 'mtrrVariable' && (value >> 40n !== 0n || (index % 2 === 0 && ((value & 0xf00n) !== 0n || !legalType(value & 0xffn))) || (index % 2 === 1 && (value & 0x7ffn) !== 0n))) {
     throw protection(0);
   }
-  p.v.set64(field, value, index);
+  p.v.set64(At[field], value, index);
 }
 
 export function readMsr(p: Processor, number: number): bigint {
   const { v } = p;
   const field = plain[number];
-  if (field) return v.get64(field);
+  if (field) return v.get64(At[field]);
   const constant = constants[number];
   if (constant !== undefined) return constant;
   const memoryType = mtrr(number);
-  if (memoryType) return v.get64(...memoryType);
+  if (memoryType) return v.get64(At[memoryType[0]], memoryType[1]);
   if (number >= 0x800 && number < 0x840) return readX2apic(p, number);
   switch (number) {
     case 0x10: return tscOf(v);
-    case 0x1b: return v.get64('apicBase');
+    case 0x1b: return v.get64(At.apicBase);
     case 0x3a: return 1n; // feature control: locked, no VMX
-    case 0x3b: return v.get64('tscAdjust');
+    case 0x3b: return v.get64(At.tscAdjust);
     case 0xfe: return 0x508n; // 8 variable ranges, fixed ranges, write-combining
     case 0x6e0: return v.apic.deadline;
-    case 0xc000_0080: return v.get64('efer');
-    case 0xc000_0100: return v.get64('segmentBase', Segment.fs);
-    case 0xc000_0101: return v.get64('segmentBase', Segment.gs);
+    case 0xc000_0080: return v.get64(At.efer);
+    case 0xc000_0100: return v.get64(At.segmentBase, Segment.fs);
+    case 0xc000_0101: return v.get64(At.segmentBase, Segment.gs);
     default: throw protection(0);
   }
 }
@@ -63,7 +63,7 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
     if (addresses.has(number) && !isCanonical(value)) throw protection(0);
     if (number === 0x277 && !legalPat(value)) throw protection(0);
     if ((number === 0xc000_0103 || number === 0xc000_0084) && value >> 32n !== 0n) throw protection(0);
-    v.set64(field, value);
+    v.set64(At[field], value);
     return;
   }
   if (constants[number] !== undefined) return;
@@ -72,13 +72,13 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
   if (number >= 0x800 && number < 0x840) return writeX2apic(p, number, value);
   switch (number) {
     case 0x10:
-      setTscOffset(p, v.get64('tscOffset') + value - tscOf(v));
+      setTscOffset(p, v.get64(At.tscOffset) + value - tscOf(v));
       return;
     case 0x1b: return writeApicBase(p, value);
     case 0x3b: {
-      const change = value - v.get64('tscAdjust');
-      v.set64('tscAdjust', value);
-      setTscOffset(p, v.get64('tscOffset') + change);
+      const change = value - v.get64(At.tscAdjust);
+      v.set64(At.tscAdjust, value);
+      setTscOffset(p, v.get64(At.tscOffset) + change);
       return;
     }
     case 0x6e0:
@@ -88,14 +88,14 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
     case 0xc000_0100:
     case 0xc000_0101:
       if (!isCanonical(value)) throw protection(0);
-      v.set64('segmentBase', value, number === 0xc000_0100 ? Segment.fs : Segment.gs);
+      v.set64(At.segmentBase, value, number === 0xc000_0100 ? Segment.fs : Segment.gs);
       return;
     default: throw protection(0);
   }
 }
 
 function setTscOffset(p: Processor, offset: bigint): void {
-  p.v.set64('tscOffset', BigInt.asUintN(64, offset));
+  p.v.set64(At.tscOffset, BigInt.asUintN(64, offset));
   p.v.apic.tscOffset = BigInt.asIntN(64, offset);
 }
 
@@ -111,7 +111,7 @@ function writeEfer(p: Processor, value: bigint): void {
   const before = v.efer;
   const after = (Number(value) & ~Efer.lma) | (before & Efer.lma);
   if (((before ^ after) & Efer.lme) !== 0 && (v.cr0 & 0x8000_0000) !== 0) throw protection(0);
-  v.set64('efer', BigInt(after));
+  v.set64(At.efer, BigInt(after));
   if (((before ^ after) & Efer.nxe) !== 0) v.flushTlb();
 }
 
@@ -119,14 +119,14 @@ function writeEfer(p: Processor, value: bigint): void {
 function writeApicBase(p: Processor, value: bigint): void {
   const { v } = p;
   if ((value & ~0xff_ffff_fd00n) !== 0n) throw protection(0);
-  const before = v.get64('apicBase');
+  const before = v.get64(At.apicBase);
   const mode = (base: bigint): number => Number((base >> 10n) & 3n);
   const x2apic = v.model.features.has('x2apic');
   const to = mode(value);
   if (to === 1 || (to === 3 && !x2apic)) throw protection(0);
   if (to === 3 && mode(before) === 0) throw protection(0);
   if (to === 2 && mode(before) === 3) throw protection(0);
-  v.set64('apicBase', (value & ~0x100n) | (before & 0x100n));
+  v.set64(At.apicBase, (value & ~0x100n) | (before & 0x100n));
   const s = v.apic.state;
   if (to === 0) v.apic.reset();
   v.apic.state.enabled = to !== 0;

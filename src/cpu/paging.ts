@@ -5,7 +5,7 @@
 import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
-import { Cr0, Cr4, codeTlbOffset, Efer, Flag, offsetOf, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
+import { At, Cr0, Cr4, codeTlbOffset, Efer, Flag, offsetOf, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** `user`: with the rights of CPL 3; `implicit`: a supervisor access that SMAP's AC does not lift (descriptor tables). */
@@ -90,7 +90,7 @@ export class Paging {
   #fault(low: number, high: number, access: Access, bits: number): never {
     const v = this.#v;
     const long = v.longActive;
-    v.set64('cr2', (BigInt(long ? high >>> 0 : 0) << 32n) | BigInt(low >>> 0));
+    v.set64(At.cr2, (BigInt(long ? high >>> 0 : 0) << 32n) | BigInt(low >>> 0));
     const fetchBit = access.execute && (((v.efer & Efer.nxe) !== 0 && (v.cr4 & Cr4.pae) !== 0) || (v.cr4 & Cr4.smep) !== 0) ? 0x10 : 0;
     throw new Fault(Vector.page, bits | (access.write ? 2 : 0) | (access.user ? 4 : 0) | fetchBit);
   }
@@ -107,7 +107,7 @@ export class Paging {
   #walkPae(low: number, high: number, access: Access, long: boolean, nxe: boolean): void {
     const v = this.#v;
     const cr3Low = v.cr3;
-    const cr3High = long ? Number(v.get64('cr3') >> 32n) & physicalHigh : 0;
+    const cr3High = long ? Number(v.get64(At.cr3) >> 32n) & physicalHigh : 0;
     let table = cr3High * 0x10_0000 + (cr3Low >>> 12);
     let user = true;
     let writable = true;
@@ -214,7 +214,7 @@ export class Paging {
     const v = this.#v;
     if (!v.longActive) return;
     if (canonical(high) && canonical((low >>> 0) + size - 1 > 0xffff_ffff ? high + 1 : high)) return;
-    const record = v.get('record') >>> 0;
+    const record = v.get(At.record) >>> 0;
     const stack = record !== 0 && v.pool.bytes[record + 19] === 2;
     throw new Fault(stack ? Vector.stack : Vector.protection, 0);
   }
@@ -224,7 +224,7 @@ export class Paging {
   #fill(table: 'tlbRead' | 'tlbWrite', low: number, high: number, frame: number): void {
     const v = this.#v;
     if (v.checksAlignment || isWatched(v, low, v.longActive ? high : 0)) return;
-    const entry = (v.get(table) + ((low >>> 8) & 0x3ff0)) >>> 2;
+    const entry = (v.get(At[table]) + ((low >>> 8) & 0x3ff0)) >>> 2;
     const page = low & ~0xfff;
     v.words[entry] = page;
     v.words[entry + 1] = v.longActive ? high : 0;
@@ -253,7 +253,7 @@ export class Paging {
   }
   #loadCrossing(low: number, high: number, size: number, access: Access): number {
     const v = this.#v;
-    const scratch = v.base + offsetOf('scratch', 1);
+    const scratch = v.base + At.scratch + 16;
     const first = pageBytes - (low & 0xfff);
     const start = this.translate(low, high, access) * pageBytes + (low & 0xfff);
     if (!access.implicit) noteAccess(v, low, high, size, false);
@@ -272,7 +272,7 @@ export class Paging {
   }
   #loadDevice(address: number, size: number): number {
     const { pool, space, base } = this.#v;
-    const scratch = base + offsetOf('scratch', 1);
+    const scratch = base + At.scratch + 16;
     const width = Math.min(size, 4);
     for (let n = 0; n < size; n += width) {
       const value = space.readDevice(address + n, width);
@@ -289,7 +289,7 @@ export class Paging {
     this.#canonicalOrFault(low, high, size);
     this.#alignedOrFault(low, size);
     const access = accessOf(v, 'write');
-    const scratch = v.base + offsetOf('scratch');
+    const scratch = v.base + At.scratch;
     const offset = low & 0xfff;
     if (offset + size > pageBytes) {
       const first = pageBytes - offset;
@@ -381,7 +381,7 @@ export class Paging {
     const v = this.#v;
     const [low, high] = halves(address);
     this.#canonicalOrFault(low, high, size);
-    const scratch = v.base + offsetOf('scratch');
+    const scratch = v.base + At.scratch;
     const offset = low & 0xfff;
     const start = this.translate(low, high, access) * pageBytes + offset;
     const first = Math.min(size, pageBytes - offset);

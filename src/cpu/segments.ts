@@ -1,7 +1,7 @@
 /** Segment registers and descriptors: loading with its checks, limits, LAR and its kind. SDM 3A, chapters 3 and 5. */
 import { Fault, protection, Vector } from './fault.ts';
 import type { Processor } from './processor.ts';
-import { Flag, Rights, Segment } from './state.ts';
+import { At, Flag, Rights, Segment } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 export interface Descriptor {
@@ -25,9 +25,9 @@ export const nullSelector = (selector: number): boolean => (selector & ~3) === 0
 export function readDescriptorWords(p: Processor, selector: number): { low: number; high: number; address: bigint } | undefined {
   const { v } = p;
   const local = (selector & 4) !== 0;
-  if (local && (v.get('segmentRights', Segment.ldtr) & Rights.unusable) !== 0) return undefined;
-  const base = local ? v.get64('segmentBase', Segment.ldtr) : v.get64('gdtBase');
-  const limit = local ? v.get('segmentLimit', Segment.ldtr) >>> 0 : v.get('gdtLimit') >>> 0;
+  if (local && (v.get(At.segmentRights, Segment.ldtr) & Rights.unusable) !== 0) return undefined;
+  const base = local ? v.get64(At.segmentBase, Segment.ldtr) : v.get64(At.gdtBase);
+  const limit = local ? v.get(At.segmentLimit, Segment.ldtr) >>> 0 : v.get(At.gdtLimit) >>> 0;
   const offset = selector & ~7;
   if (offset + 7 > limit) return undefined;
   const address = base + BigInt(offset);
@@ -54,20 +54,20 @@ export function upperBase(p: Processor, descriptor: Descriptor): bigint {
 }
 
 export function setSegment(v: Vcpu, index: number, selector: number, d: Pick<Descriptor, 'base' | 'limit' | 'rights'>): void {
-  v.set('segmentSelector', selector & 0xffff, index);
-  v.set64('segmentBase', d.base, index);
-  v.set('segmentLimit', d.limit, index);
-  v.set('segmentRights', d.rights, index);
+  v.set(At.segmentSelector, selector & 0xffff, index);
+  v.set64(At.segmentBase, d.base, index);
+  v.set(At.segmentLimit, d.limit, index);
+  v.set(At.segmentRights, d.rights, index);
 }
 
 /** Real mode and virtual-8086 mode: base is selector * 16. In real mode the limit and rights stay as they were. */
 export function setRealSegment(v: Vcpu, index: number, selector: number): void {
-  v.set('segmentSelector', selector, index);
-  v.set64('segmentBase', BigInt(selector) << 4n, index);
+  v.set(At.segmentSelector, selector, index);
+  v.set64(At.segmentBase, BigInt(selector) << 4n, index);
   if (v.virtual8086) {
-    v.set('segmentLimit', 0xffff, index);
-    v.set('segmentRights', 0xf3, index);
-  } else v.set('segmentRights', (v.get('segmentRights', index) & ~(Rights.unusable | Rights.code)) | 0x93, index);
+    v.set(At.segmentLimit, 0xffff, index);
+    v.set(At.segmentRights, 0xf3, index);
+  } else v.set(At.segmentRights, (v.get(At.segmentRights, index) & ~(Rights.unusable | Rights.code)) | 0x93, index);
 }
 
 /** MOV to a data or stack segment register and its relatives. */
@@ -81,7 +81,7 @@ export function loadSegment(p: Processor, index: number, selector: number): void
   const error = selector & 0xfffc;
   if (nullSelector(selector)) {
     if (index === Segment.ss && !(v.long && cpl !== 3 && (selector & 3) === cpl)) throw protection(0);
-    const base = index >= Segment.fs && v.longActive ? 0n : v.get64('segmentBase', index);
+    const base = index >= Segment.fs && v.longActive ? 0n : v.get64(At.segmentBase, index);
     setSegment(v, index, selector, { base: v.longActive ? 0n : base, limit: 0, rights: Rights.unusable | (index === Segment.ss ? cpl << Rights.dplShift : 0) });
     return;
   }
@@ -106,8 +106,8 @@ export function markAccessed(p: Processor, d: Descriptor): void {
 
 /** Linear address of an access outside 64-bit mode (or through FS and GS in it), with the checks of limit and rights. */
 export function linearAddress(v: Vcpu, index: number, offset: bigint, bytes: number, write: boolean): bigint {
-  if (v.long) return index >= Segment.fs ? BigInt.asUintN(64, offset + v.get64('segmentBase', index)) : offset;
-  const rights = v.get('segmentRights', index);
+  if (v.long) return index >= Segment.fs ? BigInt.asUintN(64, offset + v.get64(At.segmentBase, index)) : offset;
+  const rights = v.get(At.segmentRights, index);
   const fault = (): Fault => new Fault(index === Segment.ss ? Vector.stack : Vector.protection, 0);
   if ((rights & Rights.unusable) !== 0) throw protection(0);
   if (v.protectedMode && !v.virtual8086) {
@@ -115,17 +115,17 @@ export function linearAddress(v: Vcpu, index: number, offset: bigint, bytes: num
   }
   const first = Number(offset & 0xffff_ffffn);
   const last = first + bytes - 1;
-  const limit = v.get('segmentLimit', index) >>> 0;
+  const limit = v.get(At.segmentLimit, index) >>> 0;
   if ((rights & (Rights.code | Rights.expandDownOrConforming)) === Rights.expandDownOrConforming && (rights & Rights.system) !== 0) {
     if (first <= limit || last > ((rights & Rights.big) !== 0 ? 0xffff_ffff : 0xffff)) throw fault();
   } else if (last > limit) throw fault();
-  return BigInt.asUintN(32, offset + v.get64('segmentBase', index));
+  return BigInt.asUintN(32, offset + v.get64(At.segmentBase, index));
 }
 
 /** Width of the stack pointer in bits: 64, or by SS.B. */
 export function stackSize(v: Vcpu): 16 | 32 | 64 {
   if (v.long) return 64;
-  return (v.get('segmentRights', Segment.ss) & Rights.big) !== 0 ? 32 : 16;
+  return (v.get(At.segmentRights, Segment.ss) & Rights.big) !== 0 ? 32 : 16;
 }
 
 /** LAR, LSL, VERR, VERW: whether the selector names something visible from here. */

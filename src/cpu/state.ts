@@ -84,6 +84,9 @@ export const stateLayout = layout([
 export type StateField = keyof typeof stateLayout.fields;
 export const offsetOf = (field: StateField, index = 0): number => stateLayout.fields[field].offset + stateLayout.fields[field].size * index;
 
+/** Byte offsets of the fields in a vCPU's area: what `Vcpu.get` and its relatives take. */
+export const At = Object.fromEntries(Object.values(stateLayout.fields).map((f) => [f.name, f.offset])) as Readonly<Record<StateField, number>>;
+
 export const Segment = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5, ldtr: 6, tr: 7 } as const;
 
 /** Bits of `segmentRights`. */

@@ -4,7 +4,7 @@ import { readFlags, writeFlags } from './flags.ts';
 import type { Processor } from './processor.ts';
 import { decodeDescriptor, isCode, loadSegment, nullSelector, readDescriptorWords, setRealSegment, setSegment } from './segments.ts';
 import { pushValue } from './stack.ts';
-import { Cr0, Flag, Rights, Segment } from './state.ts';
+import { At, Cr0, Flag, Rights, Segment } from './state.ts';
 
 export type TaskSwitch = 'jump' | 'call' | 'gate' | 'return';
 
@@ -40,33 +40,33 @@ export function switchTask(p: Processor, selector: number, how: TaskSwitch, retu
   const next = layoutOf(d.rights);
   if (d.limit < next.limitMin) throw invalidTss(selector);
 
-  const old = v.get('segmentSelector', Segment.tr);
+  const old = v.get(At.segmentSelector, Segment.tr);
   saveTask(p, returnIp, how);
   if (how === 'jump' || how === 'return') markBusy(p, old, false);
   if (how === 'call' || how === 'gate') p.storeSystem(d.base, 2, BigInt(old));
   if (how !== 'return') markBusy(p, selector, true);
   setSegment(v, Segment.tr, selector, { ...d, rights: d.rights | 2 });
-  v.set64('cr0', v.get64('cr0') | BigInt(Cr0.ts));
+  v.set64(At.cr0, v.get64(At.cr0) | BigInt(Cr0.ts));
   loadTask(p, d.base, next, how === 'call' || how === 'gate');
   if (error !== undefined) pushValue(p, BigInt(error), next.bytes * 8);
   v.refreshMode();
 }
 
 function markBusy(p: Processor, selector: number, on: boolean): void {
-  const address = p.v.get64('gdtBase') + BigInt(selector & ~7) + 4n;
+  const address = p.v.get64(At.gdtBase) + BigInt(selector & ~7) + 4n;
   const high = p.loadSystem(address, 4);
   p.storeSystem(address, 4, on ? high | busy : high & ~busy);
 }
 
 function saveTask(p: Processor, ip: bigint, how: TaskSwitch): void {
   const { v } = p;
-  const base = v.get64('segmentBase', Segment.tr);
-  const l = layoutOf(v.get('segmentRights', Segment.tr));
+  const base = v.get64(At.segmentBase, Segment.tr);
+  const l = layoutOf(v.get(At.segmentRights, Segment.tr));
   const put = (offset: number, value: bigint): void => p.storeSystem(base + BigInt(offset), l.bytes, BigInt.asUintN(l.bytes * 8, value));
   put(l.ip, ip);
   put(l.flags, BigInt(how === 'return' ? readFlags(v) & ~Flag.nested : readFlags(v)));
   for (let n = 0; n < 8; n++) put(l.registers + n * l.bytes, v.register(n));
-  for (let n = 0; n < l.segmentCount; n++) put(l.segments + n * l.bytes, BigInt(v.get('segmentSelector', n)));
+  for (let n = 0; n < l.segmentCount; n++) put(l.segments + n * l.bytes, BigInt(v.get(At.segmentSelector, n)));
 }
 
 function loadTask(p: Processor, base: bigint, l: Layout, nested: boolean): void {
@@ -76,7 +76,7 @@ function loadTask(p: Processor, base: bigint, l: Layout, nested: boolean): void 
   const selectors = Array.from({ length: l.segmentCount }, (_, n) => Number(get(l.segments + n * l.bytes) & 0xffffn));
   const [ip, flags, ldt] = [get(l.ip), Number(get(l.flags)), Number(get(l.ldt) & 0xffffn)];
   if (l.cr3 !== undefined && (v.cr0 & Cr0.pg) !== 0) {
-    v.set64('cr3', get(l.cr3));
+    v.set64(At.cr3, get(l.cr3));
     v.flushTlb();
   }
   writeFlags(v, (l.bytes === 2 ? flags & 0xffff : flags) | (nested ? Flag.nested : 0));
@@ -84,7 +84,7 @@ function loadTask(p: Processor, base: bigint, l: Layout, nested: boolean): void 
   v.jump(ip);
   loadLocalTable(p, ldt);
   if (v.virtual8086) {
-    v.set('cpl', 3);
+    v.set(At.cpl, 3);
     selectors.forEach((selector, n) => setRealSegment(v, n, selector));
     return;
   }
@@ -110,7 +110,7 @@ function loadCode(p: Processor, selector: number): void {
   if (!d || !isCode(d.rights)) throw invalidTss(selector);
   if ((d.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, selector & 0xfffc);
   setSegment(p.v, Segment.cs, selector, { ...d, rights: d.rights | Rights.accessed });
-  p.v.set('cpl', selector & 3);
+  p.v.set(At.cpl, selector & 3);
 }
 /** In a task switch a bad selector is #TS rather than #GP. */
 function loadOrInvalid(p: Processor, index: number, selector: number): void {

@@ -6,7 +6,7 @@ import { canonical } from './paging.ts';
 import type { Processor } from './processor.ts';
 import { type Descriptor, dplOf, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setSegment, stackSize } from './segments.ts';
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';
-import { Efer, Flag, Rights, Segment } from './state.ts';
+import { At, Efer, Flag, Rights, Segment } from './state.ts';
 import { switchTask } from './tasks.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -94,7 +94,7 @@ function callGate(p: Processor, selector: number, d: Descriptor): CallGate {
 export function callFar(p: Processor, selector: number, offset: bigint, size: number): void {
   const { v } = p;
   const before = v.register(4);
-  const [cs, ip] = [BigInt(v.get('segmentSelector', Segment.cs)), v.nextIp];
+  const [cs, ip] = [BigInt(v.get(At.segmentSelector, Segment.cs)), v.nextIp];
   const pushReturn = (bits: number): void => {
     pushValue(p, cs, bits);
     pushValue(p, ip, bits);
@@ -131,11 +131,11 @@ export function callFar(p: Processor, selector: number, offset: bigint, size: nu
 function callInner(p: Processor, gate: CallGate, cs: bigint, ip: bigint): void {
   const { v } = p;
   const level = dplOf(gate.code.rights);
-  const old = { selector: BigInt(v.get('segmentSelector', Segment.ss)), pointer: v.register(4) };
+  const old = { selector: BigInt(v.get(At.segmentSelector, Segment.ss)), pointer: v.register(4) };
   let stack: NewStack;
   let ss: { selector: number; descriptor: Pick<Descriptor, 'base' | 'limit' | 'rights'> };
   if (v.longActive) {
-    const pointer = p.loadSystem(v.get64('segmentBase', Segment.tr) + BigInt(4 + level * 8), 8);
+    const pointer = p.loadSystem(v.get64(At.segmentBase, Segment.tr) + BigInt(4 + level * 8), 8);
     stack = new NewStack(p, 0n, pointer, 64);
     ss = { selector: level, descriptor: { base: 0n, limit: 0, rights: Rights.unusable | (level << Rights.dplShift) } };
   } else {
@@ -149,7 +149,7 @@ function callInner(p: Processor, gate: CallGate, cs: bigint, ip: bigint): void {
   for (const value of parameters.reverse()) stack.push(value, gate.width, true);
   stack.push(cs, gate.width, true);
   stack.push(ip, gate.width, true);
-  v.set('cpl', level);
+  v.set(At.cpl, level);
   setSegment(v, Segment.ss, ss.selector, ss.descriptor);
   v.setRegister(4, stack.pointer);
   goTo(p, gate.selector, gate.code, gate.offset, 64);
@@ -195,7 +195,7 @@ const flatData = (level: number): Pick<Descriptor, 'base' | 'limit' | 'rights'> 
 function flat(v: Vcpu, code: number, stack: number, level: number, long: boolean): void {
   setSegment(v, Segment.cs, code, flatCode(level, long));
   setSegment(v, Segment.ss, stack, flatData(level));
-  v.set('cpl', level);
+  v.set(At.cpl, level);
 }
 
 export function systemCall(p: Processor): void {
@@ -204,10 +204,10 @@ export function systemCall(p: Processor): void {
   const flags = readFlags(v);
   v.setRegister(1, v.nextIp);
   v.setRegister(11, BigInt(flags & ~Flag.resume));
-  writeFlags(v, flags & ~Flag.resume & ~v.low('sfmask'));
-  const selector = Number((v.get64('star') >> 32n) & 0xfffcn);
+  writeFlags(v, flags & ~Flag.resume & ~v.low(At.sfmask));
+  const selector = Number((v.get64(At.star) >> 32n) & 0xfffcn);
   flat(v, selector, selector + 8, 0, true);
-  v.jump(v.get64('lstar'));
+  v.jump(v.get64(At.lstar));
   v.refreshMode();
 }
 
@@ -215,7 +215,7 @@ export function systemReturn(p: Processor, size: number): void {
   const { v } = p;
   if (!v.long || (v.efer & Efer.sce) === 0) throw undefinedOpcode();
   if (v.cpl !== 0) throw protection(0);
-  const base = Number((v.get64('star') >> 48n) & 0xffffn);
+  const base = Number((v.get64(At.star) >> 48n) & 0xffffn);
   const ip = v.register(1);
   const long = size === 64;
   if (long && !canonicalAddress(ip)) throw protection(0);
@@ -227,19 +227,19 @@ export function systemReturn(p: Processor, size: number): void {
 
 export function systemEnter(p: Processor): void {
   const { v } = p;
-  const selector = v.low('sysenterCs') & 0xfffc;
+  const selector = v.low(At.sysenterCs) & 0xfffc;
   if (!v.protectedMode || selector === 0) throw protection(0);
   const long = v.longActive;
-  v.set('systemFlags', v.systemFlags & ~(Flag.virtual8086 | Flag.interrupt | Flag.resume));
+  v.set(At.systemFlags, v.systemFlags & ~(Flag.virtual8086 | Flag.interrupt | Flag.resume));
   flat(v, selector, selector + 8, 0, long);
-  v.setRegister(4, long ? v.get64('sysenterEsp') : v.get64('sysenterEsp') & 0xffff_ffffn);
-  v.jump(long ? v.get64('sysenterEip') : v.get64('sysenterEip') & 0xffff_ffffn);
+  v.setRegister(4, long ? v.get64(At.sysenterEsp) : v.get64(At.sysenterEsp) & 0xffff_ffffn);
+  v.jump(long ? v.get64(At.sysenterEip) : v.get64(At.sysenterEip) & 0xffff_ffffn);
   v.refreshMode();
 }
 
 export function systemExit(p: Processor, size: number): void {
   const { v } = p;
-  const selector = v.low('sysenterCs') & 0xfffc;
+  const selector = v.low(At.sysenterCs) & 0xfffc;
   if (!v.protectedMode || selector === 0 || v.cpl !== 0) throw protection(0);
   const long = size === 64;
   const [ip, sp] = [v.register(2), v.register(1)];

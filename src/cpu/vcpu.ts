@@ -3,7 +3,7 @@ import type { FramePool } from '../memory/pool.ts';
 import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
 import type { LocalApic } from './local-apic.ts';
-import { Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
+import { At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
 
 export interface PortBus {
   readPort(port: number, width: number): number;
@@ -69,36 +69,32 @@ export class Vcpu {
     this.powerOn();
   }
 
-  // --- the struct
-  get(field: StateField, index = 0): number {
-    return (this.words[(this.base + offsetOf(field, index)) >>> 2] ?? 0) | 0;
+  // --- the struct: fields by their place in it (`At`), elements of 4 or 8 bytes
+  get(at: number, index = 0): number {
+    return (this.words[((this.base + at) >>> 2) + index] ?? 0) | 0;
   }
-  set(field: StateField, value: number, index = 0): void {
-    this.words[(this.base + offsetOf(field, index)) >>> 2] = value;
+  set(at: number, value: number, index = 0): void {
+    this.words[((this.base + at) >>> 2) + index] = value;
   }
-  get64(field: StateField, index = 0): bigint {
-    return this.quads[(this.base + offsetOf(field, index)) >>> 3] ?? 0n;
+  get64(at: number, index = 0): bigint {
+    return this.quads[((this.base + at) >>> 3) + index] ?? 0n;
   }
-  set64(field: StateField, value: bigint, index = 0): void {
-    this.quads[(this.base + offsetOf(field, index)) >>> 3] = value;
+  set64(at: number, value: bigint, index = 0): void {
+    this.quads[((this.base + at) >>> 3) + index] = value;
   }
   /** Low 32 bits of a 64-bit field. */
-  low(field: StateField, index = 0): number {
-    return (this.words[(this.base + offsetOf(field, index)) >>> 2] ?? 0) >>> 0;
-  }
-  /** Byte offset of a field in this vCPU's area. */
-  offset(field: StateField, index = 0): number {
-    return offsetOf(field, index);
+  low(at: number, index = 0): number {
+    return (this.words[((this.base + at) >>> 2) + 2 * index] ?? 0) >>> 0;
   }
   register(n: number): bigint {
-    return this.get64('gpr', n);
+    return this.get64(At.gpr, n);
   }
   setRegister(n: number, value: bigint): void {
-    this.set64('gpr', BigInt.asUintN(64, value), n);
+    this.set64(At.gpr, BigInt.asUintN(64, value), n);
   }
   /** Writes 32 bits and clears the upper half. */
   setRegister32(n: number, value: number): void {
-    this.set64('gpr', BigInt(value >>> 0), n);
+    this.set64(At.gpr, BigInt(value >>> 0), n);
   }
 
   // --- what is read most
@@ -132,7 +128,7 @@ export class Vcpu {
   }
   /** 64-bit mode: long mode with CS.L. */
   get long(): boolean {
-    return this.longActive && (this.get('segmentRights', Segment.cs) & Rights.long) !== 0;
+    return this.longActive && (this.get(At.segmentRights, Segment.cs) & Rights.long) !== 0;
   }
   get protectedMode(): boolean {
     return (this.cr0 & Cr0.pe) !== 0;
@@ -141,7 +137,7 @@ export class Vcpu {
     return (this.systemFlags & Flag.virtual8086) !== 0;
   }
   get codeSize(): 16 | 32 | 64 {
-    const rights = this.get('segmentRights', Segment.cs);
+    const rights = this.get(At.segmentRights, Segment.cs);
     if (this.longActive && (rights & Rights.long) !== 0) return 64;
     return (rights & Rights.big) !== 0 ? 32 : 16;
   }
@@ -160,11 +156,11 @@ export class Vcpu {
     const lifted = (this.systemFlags & Flag.alignment) !== 0 && (this.cr4 & Cr4.smap) !== 0;
     const bank = cpl === 3 ? 0 : lifted ? 2 : 1;
     const checked = this.checksAlignment;
-    this.set('tlbRead', this.base + (checked ? emptyBankOffset : readTlbOffset + bank * tlbBankBytes));
-    this.set('tlbWrite', this.base + (checked ? emptyBankOffset : writeTlbOffset + bank * tlbBankBytes));
+    this.set(At.tlbRead, this.base + (checked ? emptyBankOffset : readTlbOffset + bank * tlbBankBytes));
+    this.set(At.tlbWrite, this.base + (checked ? emptyBankOffset : writeTlbOffset + bank * tlbBankBytes));
     const size = this.codeSize;
     const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? 8 : 0);
-    this.set64('codeMode', BigInt(mode));
+    this.set64(At.codeMode, BigInt(mode));
   }
   /** Drops every translation of data and code addresses. */
   flushTlb(): void {
@@ -173,49 +169,49 @@ export class Vcpu {
 
   // --- the instruction pointer (offset in CS)
   get ip(): bigint {
-    const record = this.get('record') >>> 0;
-    if (record === 0) return this.get64('ip');
+    const record = this.get(At.record) >>> 0;
+    if (record === 0) return this.get64(At.ip);
     const mask = this.long ? 64 : 32;
-    return BigInt.asUintN(mask, this.get64('codePage') + BigInt(this.pool.view.getUint16(record + 32, true)));
+    return BigInt.asUintN(mask, this.get64(At.codePage) + BigInt(this.pool.view.getUint16(record + 32, true)));
   }
   get nextIp(): bigint {
-    const record = this.get('record') >>> 0;
-    const length = record === 0 ? this.get('length') : (this.pool.bytes[record + 10] ?? 0);
+    const record = this.get(At.record) >>> 0;
+    const length = record === 0 ? this.get(At.length) : (this.pool.bytes[record + 10] ?? 0);
     const size = this.codeSize;
     return BigInt.asUintN(size === 64 ? 64 : size, this.ip + BigInt(length));
   }
   /** Continues there; no record is current any more. */
   jump(ip: bigint): void {
-    this.set64('ip', ip);
-    this.set('record', 0);
+    this.set64(At.ip, ip);
+    this.set(At.record, 0);
   }
 
   /** Reset values: SDM 3A, table 10-1. */
   powerOn(): void {
     const start = this.base >>> 2;
     this.words.fill(0, start, start + (stateLayout.size >>> 2));
-    this.set('systemFlags', 0);
-    this.set64('flagResult', 1n);
-    this.set64('cr0', 0x6000_0010n);
-    this.set64('ip', 0xfff0n);
+    this.set(At.systemFlags, 0);
+    this.set64(At.flagResult, 1n);
+    this.set64(At.cr0, 0x6000_0010n);
+    this.set64(At.ip, 0xfff0n);
     for (let n = 0; n < 8; n++) {
-      this.set('segmentLimit', 0xffff, n);
-      this.set('segmentRights', n < 6 ? 0x93 : n === 6 ? 0x82 : 0x8b, n);
+      this.set(At.segmentLimit, 0xffff, n);
+      this.set(At.segmentRights, n < 6 ? 0x93 : n === 6 ? 0x82 : 0x8b, n);
     }
-    this.set('segmentRights', 0x9b, Segment.cs);
-    this.set('segmentSelector', 0xf000, Segment.cs);
-    this.set64('segmentBase', 0xffff_0000n, Segment.cs);
-    this.set('gdtLimit', 0xffff);
-    this.set('idtLimit', 0xffff);
-    this.set64('xcr0', 1n);
-    this.set64('debug', 0xffff_0ff0n, 6);
-    this.set64('debug', 0x400n, 7);
-    this.set('mxcsr', 0x1f80);
-    this.set('floatControl', 0x40);
-    this.set64('pat', 0x0007_0406_0007_0406n);
-    this.set64('apicBase', 0xfee0_0800n | (this.id === 0 ? 0x100n : 0n));
-    this.set64('miscEnable', 1n);
-    this.set64('gpr', BigInt(this.model.signature), 2);
+    this.set(At.segmentRights, 0x9b, Segment.cs);
+    this.set(At.segmentSelector, 0xf000, Segment.cs);
+    this.set64(At.segmentBase, 0xffff_0000n, Segment.cs);
+    this.set(At.gdtLimit, 0xffff);
+    this.set(At.idtLimit, 0xffff);
+    this.set64(At.xcr0, 1n);
+    this.set64(At.debug, 0xffff_0ff0n, 6);
+    this.set64(At.debug, 0x400n, 7);
+    this.set(At.mxcsr, 0x1f80);
+    this.set(At.floatControl, 0x40);
+    this.set64(At.pat, 0x0007_0406_0007_0406n);
+    this.set64(At.apicBase, 0xfee0_0800n | (this.id === 0 ? 0x100n : 0n));
+    this.set64(At.miscEnable, 1n);
+    this.set64(At.gpr, BigInt(this.model.signature), 2);
     this.flushTlb();
     this.refreshMode();
   }

@@ -3,7 +3,7 @@ import { hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakp
 import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { Flag } from '../cpu/state.ts';
+import { At, Flag } from '../cpu/state.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
 import type { Translator } from '../engine/translator/translator.ts';
 import type { FramePool } from '../memory/pool.ts';
@@ -72,16 +72,16 @@ export class Machine {
 
   /** Instructions retired so far, exact at any moment. */
   get retired(): number {
-    return this.#retired + this.#budget - this.processor.v.get('fuel') - this.#withheld;
+    return this.#retired + this.#budget - this.processor.v.get(At.fuel) - this.#withheld;
   }
   /** Something may be waiting for the processor: the engine comes back after the instruction at hand. */
   wake(): void {
     const { v } = this.processor;
-    v.set('pending', 1);
-    const fuel = v.get('fuel');
+    v.set(At.pending, 1);
+    const fuel = v.get(At.fuel);
     if (fuel > 0) {
       this.#withheld += fuel;
-      v.set('fuel', 0);
+      v.set(At.fuel, 0);
     }
   }
   requestStop(reason: StopReason): void {
@@ -97,7 +97,7 @@ export class Machine {
       this.#timers.run(now);
       this.#deliverPending();
       const { v } = this.processor;
-      if (v.get('halted') !== 0) {
+      if (v.get(At.halted) !== 0) {
         const next = this.#timers.nextNs();
         if (this.#instructionClock && next !== Number.POSITIVE_INFINITY) this.#instructionClock.skipTo(next);
         else if (next > now) return { kind: 'idle', untilNs: next };
@@ -115,13 +115,13 @@ export class Machine {
   #deliverPending(): void {
     const { v } = this.processor;
     const { apic } = v;
-    if (v.get('pending') === 0) return;
-    const shadow = v.get64('interruptShadow');
+    if (v.get(At.pending) === 0) return;
+    const shadow = v.get64(At.interruptShadow);
     const shadowed = shadow !== 0n && shadow === v.ip;
-    v.set64('interruptShadow', 0n);
+    v.set64(At.interruptShadow, 0n);
     if (shadowed) {
       this.#run(1); // the instruction after STI or MOV SS, and only it
-      if (v.get('pending') === 0) return;
+      if (v.get(At.pending) === 0) return;
     }
     if (apic.state.init) {
       // INIT to the only processor: it starts again, and the machine with it
@@ -129,9 +129,9 @@ export class Machine {
       this.requestStop({ kind: 'reset' });
       return;
     }
-    if (apic.state.nmi && v.get('nmiBlocked') === 0) {
+    if (apic.state.nmi && v.get(At.nmiBlocked) === 0) {
       apic.state.nmi = false;
-      v.set('nmiBlocked', 1);
+      v.set(At.nmiBlocked, 1);
       return this.#interrupt(Vector.nmi);
     }
     if ((v.systemFlags & Flag.interrupt) === 0) return;
@@ -142,13 +142,13 @@ export class Machine {
       apic.acknowledge(vector);
       this.#interrupt(vector);
     }
-    if (apic.pendingVector() < 0 && !(apic.acceptsExternal && this.#interrupts.pic.pending) && !apic.state.nmi) v.set('pending', 0);
+    if (apic.pendingVector() < 0 && !(apic.acceptsExternal && this.#interrupts.pic.pending) && !apic.state.nmi) v.set(At.pending, 0);
   }
   #interrupt(vector: number): void {
     const { v } = this.processor;
     this.counts.interrupts++;
     if (this.#trace?.wants('interrupts', vector)) this.#trace.line(`interrupt ${vector.toString(16)} at ${v.ip.toString(16)}`);
-    v.set('halted', 0);
+    v.set(At.halted, 0);
     v.jump(v.ip);
     this.#guarded(() => deliver(this.processor, { vector }));
   }
@@ -174,7 +174,7 @@ export class Machine {
     const single = stepping || breakpoints || traceInstruction(this.#trace, v);
     this.#budget = single ? 1 : fuel;
     this.#withheld = 0;
-    v.set('fuel', this.#budget);
+    v.set(At.fuel, this.#budget);
     this.counts.runs++;
     let faulted = false;
     try {
@@ -188,10 +188,10 @@ export class Machine {
     this.#retired = this.retired;
     this.#budget = 0;
     this.#withheld = 0;
-    v.set('fuel', 0);
-    if (breakpoints && !faulted) v.set('systemFlags', v.systemFlags & ~Flag.resume);
-    const met = v.get('debugHits');
-    v.set('debugHits', 0);
+    v.set(At.fuel, 0);
+    if (breakpoints && !faulted) v.set(At.systemFlags, v.systemFlags & ~Flag.resume);
+    const met = v.get(At.debugHits);
+    v.set(At.debugHits, 0);
     if (faulted) return;
     const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
     if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));
@@ -206,7 +206,7 @@ export class Machine {
   /** #DB with its causes in DR6, which accumulate until the guest clears them. */
   #debug(causes: number): void {
     const { v } = this.processor;
-    v.set64('debug', v.get64('debug', 6) | BigInt(causes), 6);
+    v.set64(At.debug, v.get64(At.debug, 6) | BigInt(causes), 6);
     this.#raise(new Fault(Vector.debug));
   }
 }

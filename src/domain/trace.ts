@@ -1,6 +1,8 @@
 /** What `--trace` prints: exceptions, interrupts, accesses to ports and device memory, instructions. */
+
 import type { TraceFilter, TraceKind } from '../config/options.ts';
 import type { Fault } from '../cpu/fault.ts';
+import { At } from '../cpu/state.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { DeviceWindow } from '../devices/device.ts';
 import type { PortBus } from '../devices/port-bus.ts';
@@ -28,14 +30,14 @@ const hex = (value: number | bigint): string => value.toString(16);
 export function traceFault(trace: Trace | undefined, v: Vcpu, fault: Fault): void {
   if (!trace?.wants('exceptions', fault.vector)) return;
   const error = fault.error === undefined ? '' : ` error ${hex(fault.error)}`;
-  trace.line(`exception ${fault.vector}${error} at ${hex(v.ip)}${fault.vector === 14 ? ` address ${hex(v.get64('cr2'))}` : ''}`);
+  trace.line(`exception ${fault.vector}${error} at ${hex(v.ip)}${fault.vector === 14 ? ` address ${hex(v.get64(At.cr2))}` : ''}`);
 }
 
 /** Prints the instruction about to run; true when instructions are traced, one at a time. */
 export function traceInstruction(trace: Trace | undefined, v: Vcpu): boolean {
   if (!trace?.has('instructions')) return false;
   if (trace.wants('instructions', v.ip))
-    trace.line(`${hex(v.get('segmentSelector', 1))}:${hex(v.ip)} ${[0, 1, 2, 3, 4, 5, 6, 7].map((n) => hex(v.register(n))).join(' ')}`);
+    trace.line(`${hex(v.get(At.segmentSelector, 1))}:${hex(v.ip)} ${[0, 1, 2, 3, 4, 5, 6, 7].map((n) => hex(v.register(n))).join(' ')}`);
   return true;
 }
 

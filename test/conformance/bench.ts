@@ -7,7 +7,7 @@ import { readFlags, writeFlags } from '../../src/cpu/flags.ts';
 import { FloatStack } from '../../src/cpu/float/registers.ts';
 import { LocalApic } from '../../src/cpu/local-apic.ts';
 import { Processor } from '../../src/cpu/processor.ts';
-import { Cr0, Cr4, Rights, Segment, vcpuAreaBytes } from '../../src/cpu/state.ts';
+import { At, Cr0, Cr4, offsetOf, Rights, Segment, vcpuAreaBytes } from '../../src/cpu/state.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { Evaluator } from '../../src/engine/evaluator/evaluator.ts';
 import { Interpreter } from '../../src/engine/interpreter/interpreter.ts';
@@ -85,15 +85,15 @@ export class Bench {
   load(c: Pick<Case, 'code' | 'before'> & { readonly mode?: Mode }, filler: readonly number[] = [0xcc]): void {
     const { v } = this.processor;
     enterKernel(v, { mode: 'long', ip: codeAddress, registers: {}, pageTables: tables, gdt: 0 });
-    v.set64('cr0', v.get64('cr0') | BigInt(Cr0.mp | Cr0.ne | Cr0.wp));
-    v.set64('cr4', v.get64('cr4') | BigInt(Cr4.osfxsr | Cr4.osxmmexcpt));
-    v.set('cpl', 3);
-    v.set('segmentRights', 0xfb | Rights.granular | (c.mode === 32 ? Rights.big : Rights.long), Segment.cs);
+    v.set64(At.cr0, v.get64(At.cr0) | BigInt(Cr0.mp | Cr0.ne | Cr0.wp));
+    v.set64(At.cr4, v.get64(At.cr4) | BigInt(Cr4.osfxsr | Cr4.osxmmexcpt));
+    v.set(At.cpl, 3);
+    v.set(At.segmentRights, 0xfb | Rights.granular | (c.mode === 32 ? Rights.big : Rights.long), Segment.cs);
     // the selectors that Linux gives its processes
-    [0x2b, c.mode === 32 ? 0x23 : 0x33, 0x2b, 0x2b, 0, 0].forEach((selector, n) => v.set('segmentSelector', selector, n));
-    for (const n of [Segment.es, Segment.ss, Segment.ds]) v.set('segmentRights', 0xf3 | Rights.granular | Rights.big, n);
-    v.set('halted', 0);
-    v.set('pending', 0);
+    [0x2b, c.mode === 32 ? 0x23 : 0x33, 0x2b, 0x2b, 0, 0].forEach((selector, n) => v.set(At.segmentSelector, selector, n));
+    for (const n of [Segment.es, Segment.ss, Segment.ds]) v.set(At.segmentRights, 0xf3 | Rights.granular | Rights.big, n);
+    v.set(At.halted, 0);
+    v.set(At.pending, 0);
     const code = Uint8Array.from({ length: pageBytes }, (_, n) => filler[n % filler.length] ?? 0);
     code.set(c.code, codeAddress & 0xfff);
     this.#space.write(codePage, code);
@@ -101,15 +101,15 @@ export class Bench {
     const { before } = c;
     before.gpr.forEach((value, n) => v.setRegister(n, value));
     writeFlags(v, before.flags);
-    v.set('mxcsr', before.mxcsr);
+    v.set(At.mxcsr, before.mxcsr);
     const stack = new FloatStack(v);
-    v.set('floatControl', before.control);
+    v.set(At.floatControl, before.control);
     stack.status = before.status;
-    v.set('floatEmpty', ~before.tags & 0xff);
-    before.st.forEach((value, n) => stack.setRaw((v.get('floatTop') + n) & 7, value));
+    v.set(At.floatEmpty, ~before.tags & 0xff);
+    before.st.forEach((value, n) => stack.setRaw((v.get(At.floatTop) + n) & 7, value));
     before.xmm.forEach((value, n) => {
-      v.quads[(v.base + v.offset('xmm', n)) >>> 3] = value & 0xffff_ffff_ffff_ffffn;
-      v.quads[(v.base + v.offset('xmm', n) + 8) >>> 3] = value >> 64n;
+      v.quads[(v.base + offsetOf('xmm', n)) >>> 3] = value & 0xffff_ffff_ffff_ffffn;
+      v.quads[(v.base + offsetOf('xmm', n) + 8) >>> 3] = value >> 64n;
     });
     v.refreshMode();
   }
@@ -117,7 +117,7 @@ export class Bench {
   /** Has a region made of the code, as if it were hot. */
   translate(): void {
     const { v } = this.processor;
-    const page = this.#space.frameOf(codePage / pageBytes) * 8 + (Number(v.get64('codeMode')) & 7);
+    const page = this.#space.frameOf(codePage / pageBytes) * 8 + (Number(v.get64(At.codeMode)) & 7);
     this.translator?.hot(page, codeAddress & 0xfff);
     this.translator?.translate();
   }
@@ -125,22 +125,22 @@ export class Bench {
   runSteps(instructions: number): Result & { readonly left: number } {
     const { v } = this.processor;
     let fault: Fault | undefined;
-    v.set('fuel', instructions);
+    v.set(At.fuel, instructions);
     try {
-      while (v.get('fuel') > 0) this.#interpreter.run();
+      while (v.get(At.fuel) > 0) this.#interpreter.run();
     } catch (problem) {
       if (!(problem instanceof Fault)) throw problem;
       fault = problem;
     }
-    const result = { ...this.#result(fault), left: v.get('fuel') };
+    const result = { ...this.#result(fault), left: v.get(At.fuel) };
     v.jump(v.ip);
     return result;
   }
   /** So many instructions on the interpreter, faults not expected. */
   runFor(instructions: number): void {
     const { v } = this.processor;
-    v.set('fuel', instructions);
-    while (v.get('fuel') > 0) this.#interpreter.run();
+    v.set(At.fuel, instructions);
+    while (v.get(At.fuel) > 0) this.#interpreter.run();
   }
   /** One instruction; REP until it is done. */
   run(executor: 'evaluator' | 'interpreter'): Result {
@@ -151,7 +151,7 @@ export class Bench {
       for (let n = 0; n < 64; n++) {
         if (executor === 'evaluator') this.#evaluator.step();
         else {
-          v.set('fuel', 1);
+          v.set(At.fuel, 1);
           this.#interpreter.run();
         }
         if (v.ip !== start) break;
@@ -170,14 +170,14 @@ export class Bench {
     return {
       gpr: Array.from({ length: 16 }, (_, n) => v.register(n)),
       flags: readFlags(v),
-      mxcsr: v.get('mxcsr'),
+      mxcsr: v.get(At.mxcsr),
       control: stack.control,
       status: stack.status,
-      tags: ~v.get('floatEmpty') & 0xff,
+      tags: ~v.get(At.floatEmpty) & 0xff,
       st: Array.from({ length: 8 }, (_, n) => stack.get(n)),
       xmm: Array.from(
         { length: 16 },
-        (_, n) => (v.quads[(v.base + v.offset('xmm', n)) >>> 3] ?? 0n) | ((v.quads[(v.base + v.offset('xmm', n) + 8) >>> 3] ?? 0n) << 64n),
+        (_, n) => (v.quads[(v.base + offsetOf('xmm', n)) >>> 3] ?? 0n) | ((v.quads[(v.base + offsetOf('xmm', n) + 8) >>> 3] ?? 0n) << 64n),
       ),
       memory: this.#space.read(windowPage, windowBytes),
       ip: Number(v.ip),

@@ -1,19 +1,19 @@
 /** FNSTENV, FLDENV, FNSAVE, FRSTOR in their 16- and 32-bit formats, and the FXSAVE and XSAVE areas. SDM 1, 8.1.10 and 10.5; chapter 13. */
 import { protection } from '../fault.ts';
 import type { Processor } from '../processor.ts';
-import { offsetOf, Segment } from '../state.ts';
+import { At, offsetOf, Segment } from '../state.ts';
 import type { FloatStack } from './registers.ts';
 
 export function storeEnvironment(p: Processor, stack: FloatStack, address: bigint, size: number): void {
   const { v } = p;
-  const ip = v.get64('floatIp');
-  const data = v.get64('floatData');
-  const cs = BigInt(v.get('segmentSelector', Segment.cs));
+  const ip = v.get64(At.floatIp);
+  const data = v.get64(At.floatData);
+  const cs = BigInt(v.get(At.segmentSelector, Segment.cs));
   if (size === 16) {
     [stack.control, stack.status, stack.tags, Number(ip & 0xffffn), Number(cs), Number(data & 0xffffn), 0].forEach((word, n) => p.store(address + BigInt(2 * n), 2, BigInt(word)));
   } else {
     const upper = 0xffff_0000n;
-    const words = [BigInt(stack.control) | upper, BigInt(stack.status) | upper, BigInt(stack.tags) | upper, ip & 0xffff_ffffn, cs | (BigInt(v.get('floatOpcode')) << 16n), data & 0xffff_ffffn, upper];
+    const words = [BigInt(stack.control) | upper, BigInt(stack.status) | upper, BigInt(stack.tags) | upper, ip & 0xffff_ffffn, cs | (BigInt(v.get(At.floatOpcode)) << 16n), data & 0xffff_ffffn, upper];
     words.forEach((word, n) => p.store(address + BigInt(4 * n), 4, word));
   }
   stack.control = stack.control | 0x3f;
@@ -25,9 +25,9 @@ export function loadEnvironment(p: Processor, stack: FloatStack, address: bigint
   stack.tags = tags & 0xffff;
   stack.control = control & 0xffff;
   stack.status = status & 0xffff;
-  p.v.set64('floatIp', BigInt(ip >>> 0));
-  p.v.set64('floatData', BigInt(data >>> 0));
-  if (size !== 16) p.v.set('floatOpcode', (code >>> 16) & 0x7ff);
+  p.v.set64(At.floatIp, BigInt(ip >>> 0));
+  p.v.set64(At.floatData, BigInt(data >>> 0));
+  if (size !== 16) p.v.set(At.floatOpcode, (code >>> 16) & 0x7ff);
 }
 
 export function saveState(p: Processor, stack: FloatStack, address: bigint, size: number): void {
@@ -44,7 +44,7 @@ export function restoreState(p: Processor, stack: FloatStack, address: bigint, s
   const start = address + (size === 16 ? 14n : 28n);
   const values = Array.from({ length: 8 }, (_, n) => p.load(start + BigInt(10 * n), 8) | (p.load(start + BigInt(10 * n + 8), 2) << 64n));
   loadEnvironment(p, stack, address, size);
-  values.forEach((value, n) => stack.setRaw((p.v.get('floatTop') + n) & 7, value));
+  values.forEach((value, n) => stack.setRaw((p.v.get(At.floatTop) + n) & 7, value));
 }
 
 // --- FXSAVE and XSAVE
@@ -59,10 +59,10 @@ const xmmCount = (p: Processor): number => (p.v.long ? 16 : 8);
 export function saveX87(p: Processor, stack: FloatStack, at: bigint, wide: boolean): void {
   const { v } = p;
   let tags = 0;
-  for (let n = 0; n < 8; n++) if ((v.get('floatEmpty') & (1 << n)) === 0) tags |= 1 << n;
-  p.store(at, 8, BigInt(stack.control) | (BigInt(stack.status) << 16n) | (BigInt(tags) << 32n) | (BigInt(v.get('floatOpcode')) << 48n));
-  p.store(at + 8n, 8, wide ? v.get64('floatIp') : v.get64('floatIp') & 0xffff_ffffn);
-  p.store(at + 16n, 8, wide ? v.get64('floatData') : v.get64('floatData') & 0xffff_ffffn);
+  for (let n = 0; n < 8; n++) if ((v.get(At.floatEmpty) & (1 << n)) === 0) tags |= 1 << n;
+  p.store(at, 8, BigInt(stack.control) | (BigInt(stack.status) << 16n) | (BigInt(tags) << 32n) | (BigInt(v.get(At.floatOpcode)) << 48n));
+  p.store(at + 8n, 8, wide ? v.get64(At.floatIp) : v.get64(At.floatIp) & 0xffff_ffffn);
+  p.store(at + 16n, 8, wide ? v.get64(At.floatData) : v.get64(At.floatData) & 0xffff_ffffn);
   for (let n = 0; n < 8; n++) {
     const value = stack.get(n);
     p.store(at + BigInt(32 + 16 * n), 8, value & 0xffff_ffff_ffff_ffffn);
@@ -76,14 +76,14 @@ export function loadX87(p: Processor, stack: FloatStack, at: bigint, wide: boole
   const values = Array.from({ length: 8 }, (_, n) => p.load(at + BigInt(32 + 16 * n), 8) | ((p.load(at + BigInt(40 + 16 * n), 8) & 0xffffn) << 64n));
   stack.control = Number(head & 0xffffn);
   stack.status = Number((head >> 16n) & 0xffffn);
-  v.set('floatEmpty', ~Number((head >> 32n) & 0xffn) & 0xff);
-  v.set('floatOpcode', Number((head >> 48n) & 0x7ffn));
-  v.set64('floatIp', wide ? ip : ip & 0xffff_ffffn);
-  v.set64('floatData', wide ? data : data & 0xffff_ffffn);
-  values.forEach((value, n) => stack.setRaw((v.get('floatTop') + n) & 7, value));
+  v.set(At.floatEmpty, ~Number((head >> 32n) & 0xffn) & 0xff);
+  v.set(At.floatOpcode, Number((head >> 48n) & 0x7ffn));
+  v.set64(At.floatIp, wide ? ip : ip & 0xffff_ffffn);
+  v.set64(At.floatData, wide ? data : data & 0xffff_ffffn);
+  values.forEach((value, n) => stack.setRaw((v.get(At.floatTop) + n) & 7, value));
 }
 export function saveMxcsr(p: Processor, at: bigint): void {
-  p.store(at + 24n, 8, BigInt(p.v.get('mxcsr')) | (BigInt(mxcsrMask) << 32n));
+  p.store(at + 24n, 8, BigInt(p.v.get(At.mxcsr)) | (BigInt(mxcsrMask) << 32n));
 }
 export function saveXmm(p: Processor, at: bigint): void {
   for (let n = 0; n < xmmCount(p) * 2; n++) p.store(at + BigInt(160 + 8 * n), 8, p.v.quads[(p.v.base + xmmOffset(n)) >>> 3] ?? 0n);

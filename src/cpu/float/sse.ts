@@ -2,7 +2,7 @@
 import { floatOps } from '../../isa/float-ops.ts';
 import { Fault, undefinedOpcode, Vector } from '../fault.ts';
 import type { Processor } from '../processor.ts';
-import { Cr4 } from '../state.ts';
+import { At, Cr4 } from '../state.ts';
 import { convert, fromInteger, roundToIntegral, toInteger } from './conversions.ts';
 import { add, Context, compare, divide, double, Exception, type Format, multiply, operand, single, squareRoot, unpack } from './soft.ts';
 
@@ -55,7 +55,7 @@ export function floatOperation(p: Processor, code: number, a: bigint, b: bigint,
   const { v } = p;
   const op = floatOps[code >> 1] ?? 'add';
   const size = code & 1 ? 64 : 32;
-  const mxcsr = v.get('mxcsr');
+  const mxcsr = v.get(At.mxcsr);
   if ((mxcsr & relevant) === hostMode) {
     const fast = onHost(op, a, b, size);
     if (fast !== undefined) return fast;
@@ -74,7 +74,7 @@ function raise(p: Processor, c: Context): void {
   const unmasked = c.flags & ~c.mode.masked;
   const early = Exception.invalid | Exception.denormal | Exception.divide;
   const reported = (unmasked & early) !== 0 ? c.flags & early : c.flags;
-  v.set('mxcsr', v.get('mxcsr') | reported);
+  v.set(At.mxcsr, v.get(At.mxcsr) | reported);
   if ((reported & ~c.mode.masked) === 0) return;
   if ((v.cr4 & Cr4.osxmmexcpt) === 0) throw undefinedOpcode();
   throw new Fault(Vector.simd);

@@ -1,5 +1,7 @@
 /** What an x87 instruction works with: the register stack, and a context with the control word's modes. */
+
 import type { Processor } from '../processor.ts';
+import { At } from '../state.ts';
 import { FloatStack, Status } from './registers.ts';
 import { Context, defaultNan, Exception, extended } from './soft.ts';
 
@@ -27,7 +29,7 @@ export class Unit {
     this.c.roundedUp = c.roundedUp;
   }
   setConditions(mask: number): void {
-    this.p.v.set('floatStatus', (this.p.v.get('floatStatus') & ~(Status.c0 | Status.c1 | Status.c2 | Status.c3)) | mask);
+    this.p.v.set(At.floatStatus, (this.p.v.get(At.floatStatus) & ~(Status.c0 | Status.c1 | Status.c2 | Status.c3)) | mask);
   }
   /** ST(i), or the indefinite with a stack fault when it is empty. */
   read(i: number): bigint {
@@ -37,8 +39,8 @@ export class Unit {
   }
   stackFault(overflow: boolean): void {
     this.c.flags |= Exception.invalid;
-    const s = this.p.v.get('floatStatus') | Status.stackFault;
-    this.p.v.set('floatStatus', overflow ? s | Status.c1 : s & ~Status.c1);
+    const s = this.p.v.get(At.floatStatus) | Status.stackFault;
+    this.p.v.set(At.floatStatus, overflow ? s | Status.c1 : s & ~Status.c1);
   }
   /** Makes the exceptions visible; false when one that comes before the result is unmasked, so that nothing is stored. */
   report(): boolean {
@@ -46,9 +48,9 @@ export class Unit {
     if ((this.c.flags & Exception.invalid) !== 0) this.c.flags &= ~Exception.denormal; // the invalid operand comes first
     const unmasked = this.c.flags & ~this.c.mode.masked;
     const early = (unmasked & (Exception.invalid | Exception.denormal | Exception.divide)) !== 0;
-    let s = v.get('floatStatus') | (early ? this.c.flags & 7 : this.c.flags);
+    let s = v.get(At.floatStatus) | (early ? this.c.flags & 7 : this.c.flags);
     if ((s & Status.stackFault) === 0 || (this.c.flags & Exception.invalid) === 0) s = this.c.roundedUp && !early ? s | Status.c1 : s & ~Status.c1;
-    v.set('floatStatus', s);
+    v.set(At.floatStatus, s);
     this.stack.summarise();
     return !early;
   }

@@ -1,5 +1,6 @@
 /** F2XM1 FYL2X FPTAN FPATAN FYL2XP1 FSINCOS FSIN FCOS. */
 
+import { At } from '../state.ts';
 import { Status } from './registers.ts';
 import { Context, Exception, extended, infinity, invalid, multiply, nanResult, operand, type Parts, round, zero } from './soft.ts';
 import { arcTangent, exponentialMinusOne, fixed, logarithm, one, pi, places, sineCosine, unfix } from './transcendental.ts';
@@ -145,5 +146,5 @@ function trigonometric(u: Unit, results: (sine: bigint, cosine: bigint) => reado
   if (!u.report()) return;
   u.stack.set(0, out[0] ?? indefinite);
   if (out.length > 1) u.stack.push(out[1] ?? indefinite);
-  u.p.v.set('floatStatus', u.p.v.get('floatStatus') & ~Status.c2);
+  u.p.v.set(At.floatStatus, u.p.v.get(At.floatStatus) & ~Status.c2);
 }

@@ -2,7 +2,7 @@
 import { Fault, Vector } from '../fault.ts';
 import { readFlags, writeStatusFlags } from '../flags.ts';
 import type { Processor } from '../processor.ts';
-import { Cr0, Flag } from '../state.ts';
+import { At, Cr0, Flag } from '../state.ts';
 import { convert, fromInteger, roundToIntegral, toInteger } from './conversions.ts';
 import { loadDecimal, storeDecimal } from './decimal.ts';
 import { loadEnvironment, restoreState, saveState, storeEnvironment } from './environment.ts';
@@ -34,15 +34,15 @@ export function executeX87(p: Processor, code: number, address: bigint, size: nu
 
 /** Waiting instructions report an unmasked exception of an earlier one. */
 function checkPending(p: Processor): void {
-  if ((p.v.get('floatStatus') & Status.summary) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
+  if ((p.v.get(At.floatStatus) & Status.summary) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
 }
 const isControl = (opcode: number, modrm: number): boolean => (opcode === 0xdb && modrm >= 0xe0 && modrm <= 0xe4) || (opcode === 0xdf && modrm === 0xe0);
 /** Where the last non-control instruction was, for FNSAVE and FXSAVE. */
 function note(p: Processor, code: number, address: bigint): void {
   checkPending(p);
-  p.v.set('floatOpcode', code & 0x7ff);
-  p.v.set64('floatIp', p.v.ip);
-  if ((code & 0xff) < 0xc0) p.v.set64('floatData', address);
+  p.v.set(At.floatOpcode, code & 0x7ff);
+  p.v.set64(At.floatIp, p.v.ip);
+  if ((code & 0xff) < 0xc0) p.v.set64(At.floatData, address);
 }
 
 // --- memory operands
@@ -98,7 +98,7 @@ function arithmeticWithInteger(u: Unit, digit: number, value: bigint): void {
 }
 /** ADD MUL - - SUB SUBR DIV DIVR */
 function operate(u: Unit, digit: number, a: bigint, b: bigint): bigint {
-  if ((u.c.flags & Exception.invalid) !== 0 && (u.p.v.get('floatStatus') & Status.stackFault) !== 0 && (u.stack.isEmpty(0) || a === indefinite)) return indefinite;
+  if ((u.c.flags & Exception.invalid) !== 0 && (u.p.v.get(At.floatStatus) & Status.stackFault) !== 0 && (u.stack.isEmpty(0) || a === indefinite)) return indefinite;
   switch (digit) {
     case 0: return add(u.c, a, b, extended);
     case 1: return multiply(u.c, a, b, extended);
@@ -198,7 +198,7 @@ function memoryDf(u: Unit, digit: number, address: bigint): void {
 // --- register operands
 
 function compareValues(u: Unit, a: bigint, b: bigint, quietly: boolean): void {
-  const stackFault = (u.c.flags & Exception.invalid) !== 0 && (u.p.v.get('floatStatus') & Status.stackFault) !== 0;
+  const stackFault = (u.c.flags & Exception.invalid) !== 0 && (u.p.v.get(At.floatStatus) & Status.stackFault) !== 0;
   const order = stackFault ? undefined : compare(u.c, a, b, extended, quietly);
   const conditions = order === undefined ? Status.c0 | Status.c2 | Status.c3 : order === 0 ? Status.c3 : order < 0 ? Status.c0 : 0;
   u.setConditions(conditions);
@@ -273,7 +273,7 @@ function registersD9(u: Unit, modrm: number, digit: number, i: number): void {
     if (!u.report()) return;
     stack.set(0, empty && b === indefinite ? indefinite : b);
     stack.set(i, a);
-    u.p.v.set('floatStatus', u.p.v.get('floatStatus') & ~(empty ? 0 : Status.c1));
+    u.p.v.set(At.floatStatus, u.p.v.get(At.floatStatus) & ~(empty ? 0 : Status.c1));
     return;
   }
   if (digit === 3) return registersDd(u, 3, i); // an old alias of FSTP ST(i)
@@ -355,7 +355,7 @@ function registersDb(u: Unit, modrm: number, digit: number, i: number): void {
   switch (modrm) {
     case 0xe0: case 0xe1: case 0xe4: return; // FENI, FDISI, FSETPM: nothing since the 387
     case 0xe2:
-      u.p.v.set('floatStatus', u.p.v.get('floatStatus') & 0x7f00);
+      u.p.v.set(At.floatStatus, u.p.v.get(At.floatStatus) & 0x7f00);
       return;
     case 0xe3: return u.stack.initialise();
     default: throw new Fault(Vector.undefined);

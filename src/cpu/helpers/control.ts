@@ -9,7 +9,7 @@ import { readMsr, writeMsr } from '../msr.ts';
 import { canonical } from '../paging.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
-import { Cr0, Cr4, Flag, Segment } from '../state.ts';
+import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';
 import { tscOf } from '../time.ts';
 import { callFar, jumpFar, returnFar, systemCall, systemEnter, systemExit, systemReturn } from '../transfers.ts';
 import type { Helpers } from './helper.ts';
@@ -22,9 +22,9 @@ function checkLevel0(p: Processor): void {
 function checkPort(p: Processor, port: number, width: number): void {
   const { v } = p;
   if (!v.protectedMode || (v.cpl <= iopl(v) && !v.virtual8086)) return;
-  const base = v.get64('segmentBase', Segment.tr);
-  const limit = v.get('segmentLimit', Segment.tr) >>> 0;
-  if ((v.get('segmentRights', Segment.tr) & 8) === 0 || limit < 0x67) throw protection(0);
+  const base = v.get64(At.segmentBase, Segment.tr);
+  const limit = v.get(At.segmentLimit, Segment.tr) >>> 0;
+  if ((v.get(At.segmentRights, Segment.tr) & 8) === 0 || limit < 0x67) throw protection(0);
   const map = Number(p.loadSystem(base + 0x66n, 2)) + (port >> 3);
   if (map + 1 > limit) throw protection(0);
   const bits = Number(p.loadSystem(base + BigInt(map), 2)) >> (port & 7);
@@ -73,7 +73,7 @@ export const controlHelpers: Helpers<
   systemExit: (p, size) => systemExit(p, Number(size)),
   halt(p) {
     checkLevel0(p);
-    p.v.set('halted', 1);
+    p.v.set(At.halted, 1);
   },
   checkFlagsAccess(p) {
     if (p.v.virtual8086 && iopl(p.v) < 3) throw protection(0);
@@ -81,25 +81,25 @@ export const controlHelpers: Helpers<
   writeFlags: (p, value, size) => popFlags(p, Number(value & 0xffff_ffffn) & (size === 16n ? 0xffff : -1), Number(size)),
   clearInterruptFlag(p) {
     if (p.v.protectedMode && p.v.cpl > iopl(p.v)) throw protection(0);
-    p.v.set('systemFlags', p.v.systemFlags & ~Flag.interrupt);
+    p.v.set(At.systemFlags, p.v.systemFlags & ~Flag.interrupt);
   },
   setInterruptFlag(p) {
     if (p.v.protectedMode && p.v.cpl > iopl(p.v)) throw protection(0);
-    if ((p.v.systemFlags & Flag.interrupt) === 0) p.v.set64('interruptShadow', p.v.nextIp);
-    p.v.set('systemFlags', p.v.systemFlags | Flag.interrupt);
+    if ((p.v.systemFlags & Flag.interrupt) === 0) p.v.set64(At.interruptShadow, p.v.nextIp);
+    p.v.set(At.systemFlags, p.v.systemFlags | Flag.interrupt);
   },
   loadMachineStatus(p, value) {
     checkLevel0(p);
-    const old = p.v.get64('cr0');
+    const old = p.v.get64(At.cr0);
     writeCr0(p, (old & ~0xen) | (value & 0xfn) | (old & 1n)); // PE can be set, not cleared
   },
   storeMachineStatus(p) {
     if ((p.v.cr4 & Cr4.umip) !== 0 && p.v.cpl !== 0) throw protection(0);
-    return p.v.get64('cr0');
+    return p.v.get64(At.cr0);
   },
   clearTaskSwitched(p) {
     checkLevel0(p);
-    p.v.set64('cr0', p.v.get64('cr0') & ~BigInt(Cr0.ts));
+    p.v.set64(At.cr0, p.v.get64(At.cr0) & ~BigInt(Cr0.ts));
     p.v.refreshMode();
   },
   readControl: (p, number) => readControl(p, Number(number)),
@@ -111,29 +111,29 @@ export const controlHelpers: Helpers<
   setAccess: (p) => setAlignmentFlag(p, true),
   readExtendedControl(p) {
     if ((p.v.cr4 & Cr4.osxsave) === 0) throw undefinedOpcode();
-    const index = p.v.low('gpr', 1);
+    const index = p.v.low(At.gpr, 1);
     if (index > 1) throw protection(0);
-    p.v.setRegister32(0, p.v.low('xcr0'));
+    p.v.setRegister32(0, p.v.low(At.xcr0));
     p.v.setRegister32(2, 0);
   },
   writeExtendedControl: (p) => writeXcr0(p),
   readModelSpecific(p) {
     checkLevel0(p);
-    const value = readMsr(p, p.v.low('gpr', 1));
+    const value = readMsr(p, p.v.low(At.gpr, 1));
     p.v.setRegister32(0, Number(value & 0xffff_ffffn));
     p.v.setRegister32(2, Number(value >> 32n));
   },
   writeModelSpecific(p) {
     checkLevel0(p);
-    writeMsr(p, p.v.low('gpr', 1), (BigInt(p.v.low('gpr', 2)) << 32n) | BigInt(p.v.low('gpr', 0)));
+    writeMsr(p, p.v.low(At.gpr, 1), (BigInt(p.v.low(At.gpr, 2)) << 32n) | BigInt(p.v.low(At.gpr, 0)));
   },
   readPerformanceCounter() {
     throw protection(0); // no performance counters are announced
   },
   identify(p) {
     const { v } = p;
-    const context = { apicId: v.id, cpuCount: v.cpuCount, osxsave: (v.cr4 & Cr4.osxsave) !== 0, xcr0: v.low('xcr0') };
-    const [a, b, c, d] = cpuid(v.model, v.low('gpr', 0), v.low('gpr', 1), context);
+    const context = { apicId: v.id, cpuCount: v.cpuCount, osxsave: (v.cr4 & Cr4.osxsave) !== 0, xcr0: v.low(At.xcr0) };
+    const [a, b, c, d] = cpuid(v.model, v.low(At.gpr, 0), v.low(At.gpr, 1), context);
     v.setRegister32(0, a);
     v.setRegister32(3, b);
     v.setRegister32(1, c);
@@ -147,9 +147,9 @@ export const controlHelpers: Helpers<
   },
   swapGsBase(p) {
     checkLevel0(p);
-    const base = p.v.get64('segmentBase', Segment.gs);
-    p.v.set64('segmentBase', p.v.get64('kernelGsBase'), Segment.gs);
-    p.v.set64('kernelGsBase', base);
+    const base = p.v.get64(At.segmentBase, Segment.gs);
+    p.v.set64(At.segmentBase, p.v.get64(At.kernelGsBase), Segment.gs);
+    p.v.set64(At.kernelGsBase, base);
   },
   invalidatePage(p, address) {
     checkLevel0(p);
@@ -165,7 +165,7 @@ export const controlHelpers: Helpers<
     if ((p.v.cr4 & Cr4.tsd) !== 0 && p.v.cpl !== 0) throw protection(0);
     return tscOf(p.v);
   },
-  processorId: (p) => p.v.get64('tscAux'),
+  processorId: (p) => p.v.get64(At.tscAux),
   randomNumber: (p) => p.v.random(),
   randomSeed: (p) => p.v.random(),
   portIn(p, port, size) {

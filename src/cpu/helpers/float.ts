@@ -5,7 +5,7 @@ import { FloatStack } from '../float/registers.ts';
 import { floatOperation } from '../float/sse.ts';
 import { executeX87 } from '../float/x87.ts';
 import type { Processor } from '../processor.ts';
-import { Cr0, Cr4 } from '../state.ts';
+import { At, Cr0, Cr4 } from '../state.ts';
 import { aesRound } from './aes.ts';
 import { compareStrings, expandMask } from './compare-strings.ts';
 import type { Helpers } from './helper.ts';
@@ -28,7 +28,7 @@ function xsave(p: Processor, at: bigint, wide: boolean, compact: boolean): void 
   checkSave(p);
   if ((at & 63n) !== 0n) throw protection(0);
   const { v } = p;
-  const requested = v.low('gpr', 0) & v.low('xcr0');
+  const requested = v.low(At.gpr, 0) & v.low(At.xcr0);
   if (requested & 1) saveX87(p, new FloatStack(v), at, wide);
   if (requested & 3) saveMxcsr(p, at);
   if (requested & 2) saveXmm(p, at);
@@ -40,10 +40,10 @@ function xrstor(p: Processor, at: bigint, wide: boolean): void {
   checkSave(p);
   if ((at & 63n) !== 0n) throw protection(0);
   const { v } = p;
-  const requested = v.low('gpr', 0) & v.low('xcr0');
+  const requested = v.low(At.gpr, 0) & v.low(At.xcr0);
   const [present, compaction] = [p.load(at + 512n, 8), p.load(at + 520n, 8)];
   const compact = compaction >> 63n === 1n;
-  const allowed = BigInt(v.low('xcr0'));
+  const allowed = BigInt(v.low(At.xcr0));
   if ((present & ~allowed) !== 0n) throw protection(0);
   if (compact ? (compaction & ~(1n << 63n) & ~allowed) !== 0n || (present & ~compaction) !== 0n : compaction !== 0n || p.load(at + 528n, 8) !== 0n) throw protection(0);
   const mxcsr = Number(p.load(at + 24n, 4));
@@ -53,7 +53,7 @@ function xrstor(p: Processor, at: bigint, wide: boolean): void {
   else if (requested & 1) new FloatStack(v).initialise();
   if (has(2)) loadXmm(p, at);
   else if (requested & 2) initialiseXmm(p);
-  if (requested & 2) v.set('mxcsr', compact && !has(2) ? 0x1f80 : mxcsr);
+  if (requested & 2) v.set(At.mxcsr, compact && !has(2) ? 0x1f80 : mxcsr);
 }
 
 export const floatHelpers: Helpers<
@@ -74,7 +74,7 @@ export const floatHelpers: Helpers<
     checkMxcsr(mxcsr);
     loadXmm(p, at);
     loadX87(p, new FloatStack(p.v), at, size === 64n);
-    p.v.set('mxcsr', mxcsr);
+    p.v.set(At.mxcsr, mxcsr);
   },
   xsave: (p, at, size) => xsave(p, at, size === 64n, false),
   xsaveopt: (p, at, size) => xsave(p, at, size === 64n, false),
@@ -91,19 +91,19 @@ export const floatHelpers: Helpers<
   loadControlStatus(p, value) {
     checkVector(p);
     checkMxcsr(Number(value));
-    p.v.set('mxcsr', Number(value));
+    p.v.set(At.mxcsr, Number(value));
   },
   x87: (p, code, address, size) => executeX87(p, Number(code), address, Number(size)),
   float: (p, code, a, b, extra) => floatOperation(p, Number(code), a, b, Number(extra)),
   /** Any MMX instruction: the tags become valid and the top 0. Pending x87 exceptions are reported first. */
   enterMmx(p) {
-    if ((p.v.get('floatStatus') & 0x80) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
-    p.v.set('floatTop', 0);
-    p.v.set('floatEmpty', 0);
+    if ((p.v.get(At.floatStatus) & 0x80) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
+    p.v.set(At.floatTop, 0);
+    p.v.set(At.floatEmpty, 0);
   },
   leaveMmx(p) {
-    p.v.set('floatTop', 0);
-    p.v.set('floatEmpty', 0xff);
+    p.v.set(At.floatTop, 0);
+    p.v.set(At.floatEmpty, 0xff);
   },
   aes: (_p, kind, low, high, keyLow, keyHigh) => aesRound(Number(kind), low | (high << 64n), keyLow | (keyHigh << 64n)),
   carrylessMultiply(_p, a, b, half) {

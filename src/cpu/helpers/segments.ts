@@ -5,7 +5,7 @@ import {
   decodeDescriptor, linearAddress, loadSegment, nullSelector, readDescriptorWords, setSegment, stackSize, upperBase, visible,
 } from '../segments.ts';
 import { pushValue, releaseStack, stackValue } from '../stack.ts';
-import { Cr4, Rights, Segment } from '../state.ts';
+import { At, Cr4, Rights, Segment } from '../state.ts';
 import type { Helpers } from './helper.ts';
 
 /** SLDT, STR, SGDT, SIDT, SMSW outside level 0 with UMIP. */
@@ -23,13 +23,13 @@ function loadTable(p: Processor, name: 'gdt' | 'idt', address: bigint, size: big
   checkLevel0(p);
   const limit = p.load(address, 2);
   const base = p.load(address + 2n, size === 64n ? 8 : 4);
-  p.v.set(name === 'gdt' ? 'gdtLimit' : 'idtLimit', Number(limit));
-  p.v.set64(name === 'gdt' ? 'gdtBase' : 'idtBase', size === 16n ? base & 0xff_ffffn : base);
+  p.v.set(name === 'gdt' ? At.gdtLimit : At.idtLimit, Number(limit));
+  p.v.set64(name === 'gdt' ? At.gdtBase : At.idtBase, size === 16n ? base & 0xff_ffffn : base);
 }
 function storeTable(p: Processor, name: 'gdt' | 'idt', address: bigint, size: bigint): void {
   checkUserInstruction(p);
-  p.store(address, 2, BigInt(p.v.get(name === 'gdt' ? 'gdtLimit' : 'idtLimit') & 0xffff));
-  p.store(address + 2n, size === 64n ? 8 : 4, p.v.get64(name === 'gdt' ? 'gdtBase' : 'idtBase'));
+  p.store(address, 2, BigInt(p.v.get(name === 'gdt' ? At.gdtLimit : At.idtLimit) & 0xffff));
+  p.store(address + 2n, size === 64n ? 8 : 4, p.v.get64(name === 'gdt' ? At.gdtBase : At.idtBase));
 }
 
 /** LLDT and LTR. */
@@ -114,7 +114,7 @@ export const segmentHelpers: Helpers<
     const { v } = p;
     const bits = Number(size);
     const sp = v.register(4);
-    v.setRegister(4, (v.get('segmentRights', Segment.ss) & Rights.big) !== 0 ? v.register(5) & 0xffff_ffffn : (sp & ~0xffffn) | (v.register(5) & 0xffffn));
+    v.setRegister(4, (v.get(At.segmentRights, Segment.ss) & Rights.big) !== 0 ? v.register(5) & 0xffff_ffffn : (sp & ~0xffffn) | (v.register(5) & 0xffffn));
     try {
       const value = stackValue(p, 0, bits);
       releaseStack(p, BigInt(bits / 8));
@@ -124,21 +124,21 @@ export const segmentHelpers: Helpers<
       throw problem;
     }
   },
-  segmentSelector: (p, index) => BigInt(p.v.get('segmentSelector', Number(index)) & 0xffff),
+  segmentSelector: (p, index) => BigInt(p.v.get(At.segmentSelector, Number(index)) & 0xffff),
   loadSegment(p, index, selector) {
     loadSegment(p, Number(index), Number(selector & 0xffffn));
-    if (Number(index) === Segment.ss) p.v.set64('interruptShadow', p.v.nextIp);
+    if (Number(index) === Segment.ss) p.v.set64(At.interruptShadow, p.v.nextIp);
   },
   linear: (p, index, offset, bytes, write) => linearAddress(p.v, Number(index), offset, Number(bytes), write !== 0n),
   storeLocalTable(p) {
     checkProtected(p);
     checkUserInstruction(p);
-    return BigInt(p.v.get('segmentSelector', Segment.ldtr));
+    return BigInt(p.v.get(At.segmentSelector, Segment.ldtr));
   },
   storeTask(p) {
     checkProtected(p);
     checkUserInstruction(p);
-    return BigInt(p.v.get('segmentSelector', Segment.tr));
+    return BigInt(p.v.get(At.segmentSelector, Segment.tr));
   },
   loadLocalTable: (p, selector) => loadSystemSegment(p, Number(selector & 0xffffn), Segment.ldtr),
   loadTask: (p, selector) => loadSystemSegment(p, Number(selector & 0xffffn), Segment.tr),

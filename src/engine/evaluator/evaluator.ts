@@ -9,7 +9,7 @@ import { helpers } from '../../cpu/helpers/index.ts';
 import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
-import { Flag, Segment } from '../../cpu/state.ts';
+import { At, Flag, offsetOf, Segment } from '../../cpu/state.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
@@ -67,14 +67,15 @@ class EvaluatorOps implements Ops<bigint> {
   }
 
   get(name: StateName): bigint {
-    if (name in segmentFields) return this.p.v.get64('segmentBase', segmentFields[name as keyof typeof segmentFields]);
-    if (name === 'systemFlags' || name === 'pending' || name === 'cpl' || name === 'mxcsr') return BigInt(this.p.v.get(name) >>> 0);
-    return this.p.v.get64(name as 'cr0');
+    if (name in segmentFields) return this.p.v.get64(At.segmentBase, segmentFields[name as keyof typeof segmentFields]);
+    if (name === 'systemFlags' || name === 'pending' || name === 'cpl' || name === 'mxcsr') return BigInt(this.p.v.get(At[name]) >>> 0);
+    return this.p.v.get64(At[name as 'cr0']);
   }
   set(name: StateName, value: bigint): void {
-    if (name in segmentFields) this.p.v.set64('segmentBase', value, segmentFields[name as keyof typeof segmentFields]);
-    else if (name === 'systemFlags' || name === 'pending' || name === 'cpl' || name === 'mxcsr') this.p.v.set(name, Number(u(value, 32)));
-    else this.p.v.set64(name as 'interruptShadow', value);
+    if (name in segmentFields) this.p.v.set64(At.segmentBase, value, segmentFields[name as keyof typeof segmentFields]);
+    else if (name === 'systemFlags' || name === 'pending' || name === 'cpl' || name === 'mxcsr')
+      this.p.v.set(At[name], Number(u(value, 32)));
+    else this.p.v.set64(At[name as 'interruptShadow'], value);
   }
   register = (n: number, size: Size): bigint => u(this.p.v.register(n), size);
   setRegister(n: number, size: Size, value: bigint): void {
@@ -87,7 +88,7 @@ class EvaluatorOps implements Ops<bigint> {
     return (this.p.v.quads[at] ?? 0n) | ((this.p.v.quads[at + 1] ?? 0n) << 64n);
   }
   #vectorIndex(field: 'xmm' | 'float', n: number): number {
-    return (this.p.v.base + this.p.v.offset(field, n)) >>> 3;
+    return (this.p.v.base + offsetOf(field, n)) >>> 3;
   }
   setXmm(n: number, value: bigint): void {
     const at = this.#vectorIndex('xmm', n);
@@ -332,7 +333,7 @@ export class Evaluator {
     v.jump(ip);
     const d = this.#fetch();
     if (typeof d === 'string') throw d === 'undefined' ? new Fault(Vector.undefined) : new Fault(Vector.protection, 0);
-    v.set('length', d.length);
+    v.set(At.length, d.length);
     const o = new EvaluatorOps(this.#p, d);
     const kind = v.floatRestricted ? needsFloat(d.row) : undefined;
     if (kind) o.helper(kind === 'x87' ? 'checkFloat' : 'checkVector');
@@ -344,7 +345,7 @@ export class Evaluator {
 
   #fetch(): Decoded | 'undefined' | 'long' {
     const { v, paging } = this.#p;
-    const linear = u(v.ip + v.get64('segmentBase', Segment.cs), v.long ? 64 : 32);
+    const linear = u(v.ip + v.get64(At.segmentBase, Segment.cs), v.long ? 64 : 32);
     const access = accessOf(v, 'fetch');
     const bytes = new Uint8Array(16);
     const read = (address: bigint, at: number, count: number): void => {

@@ -5,7 +5,7 @@
 import { Fault } from '../../cpu/fault.ts';
 import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { Flag, Segment } from '../../cpu/state.ts';
+import { At, Flag, Segment } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
 
 const smallest = 8;
@@ -36,7 +36,7 @@ function iterations(p: Processor, bytes: number, ...addresses: number[]): number
   const wanted = count > 1_000_000n ? 1_000_000 : Number(count) - 1;
   return addresses.reduce(
     (least, address) => Math.min(least, Math.floor((pageBytes - (address & 0xfff)) / bytes)),
-    Math.min(wanted, v.get('fuel')),
+    Math.min(wanted, v.get(At.fuel)),
   );
 }
 
@@ -44,7 +44,7 @@ function finish(p: Processor, done: number, bytes: number, ...registers: number[
   const { v } = p;
   for (const n of registers) v.setRegister(n, v.register(n) + BigInt(done * bytes));
   v.setRegister(1, v.register(1) - BigInt(done));
-  v.set('fuel', v.get('fuel') - done);
+  v.set(At.fuel, v.get(At.fuel) - done);
 }
 
 const applies = (p: Processor, addressSize: number): boolean =>
@@ -75,7 +75,7 @@ export function bulkStore(p: Processor, bytes: number, addressSize: number): voi
 export function bulkMove(p: Processor, bytes: number, addressSize: number, segment: number): void {
   const { v } = p;
   if (!applies(p, addressSize)) return;
-  const source = segment >= Segment.fs ? BigInt.asUintN(64, v.register(6) + v.get64('segmentBase', segment)) : v.register(6);
+  const source = segment >= Segment.fs ? BigInt.asUintN(64, v.register(6) + v.get64(At.segmentBase, segment)) : v.register(6);
   const from = hostOf(p, source, 'read');
   const to = hostOf(p, v.register(7), 'write');
   if (from === 0 || to === 0) return;

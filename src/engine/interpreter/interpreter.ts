@@ -5,7 +5,7 @@ import { Fault, Vector } from '../../cpu/fault.ts';
 import { helpers } from '../../cpu/helpers/index.ts';
 import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { codeTlbOffset, offsetOf, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { At, codeTlbOffset, offsetOf, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
@@ -119,10 +119,10 @@ export class Interpreter implements CodeWatch {
     const { v } = this.#p;
     const { base } = v;
     for (;;) {
-      const record = v.get('record') >>> 0 || this.#find();
+      const record = v.get(At.record) >>> 0 || this.#find();
       this.#run(base, record);
       this.#translation?.tick();
-      if (v.get('record') !== 0 || v.get('fuel') <= 0 || v.get('pending') !== 0 || v.get('halted') !== 0) return;
+      if (v.get(At.record) !== 0 || v.get(At.fuel) <= 0 || v.get(At.pending) !== 0 || v.get(At.halted) !== 0) return;
     }
   }
 
@@ -130,10 +130,10 @@ export class Interpreter implements CodeWatch {
 
   #find(): number {
     const { v, paging } = this.#p;
-    const ip = v.get64('ip');
+    const ip = v.get64(At.ip);
     const long = v.long;
-    const linear = BigInt.asUintN(long ? 64 : 32, ip + v.get64('segmentBase', 1));
-    if (!long && ip > BigInt(v.get('segmentLimit', 1) >>> 0)) throw new Fault(Vector.protection, 0);
+    const linear = BigInt.asUintN(long ? 64 : 32, ip + v.get64(At.segmentBase, 1));
+    if (!long && ip > BigInt(v.get(At.segmentLimit, 1) >>> 0)) throw new Fault(Vector.protection, 0);
     const low = Number(linear & 0xffff_ffffn) | 0;
     const high = Number(linear >> 32n) | 0;
     if (long && high >> 15 !== 0 && high >> 15 !== -1) throw new Fault(Vector.protection, 0);
@@ -144,14 +144,14 @@ export class Interpreter implements CodeWatch {
     const frame = v.space.frameOf(page);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
     const offset = low & 0xfff;
-    const map = this.#map(frame, Number(v.get64('codeMode')) & 7);
+    const map = this.#map(frame, Number(v.get64(At.codeMode)) & 7);
     const entry = (v.base + codeTlbOffset + ((low >>> 8) & 0x3ff0)) >>> 2;
-    v.words[entry] = (low & ~0xfff) | Number(v.get64('codeMode'));
+    v.words[entry] = (low & ~0xfff) | Number(v.get64(At.codeMode));
     v.words[entry + 1] = high;
     v.words[entry + 2] = map;
-    v.set64('codePage', BigInt.asUintN(64, ip - BigInt(offset)));
+    v.set64(At.codePage, BigInt.asUintN(64, ip - BigInt(offset)));
     const known = v.words[(map >>> 2) + offset] ?? 0;
-    return known !== 0 ? known : this.#decodeTrace(frame, Number(v.get64('codeMode')) & 7, map, offset, linear);
+    return known !== 0 ? known : this.#decodeTrace(frame, Number(v.get64(At.codeMode)) & 7, map, offset, linear);
   }
 
   #map(frame: number, mode: number): number {
@@ -220,7 +220,7 @@ export class Interpreter implements CodeWatch {
     const first = frame * pageBytes + offset;
     for (let n = 0; n < here; n++) bytes[n] = v.pool.bytes[first + n] ?? 0;
     if (second !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second * pageBytes + n - here] ?? 0;
-    const key = (frame * pageBytes + offset) * 16 + Number(v.get64('codeMode'));
+    const key = (frame * pageBytes + offset) * 16 + Number(v.get64(At.codeMode));
     const known = this.#crossings.get(key);
     if (known && sameBytes(known.bytes, bytes)) return known.record;
     const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
@@ -398,7 +398,7 @@ export class Interpreter implements CodeWatch {
   }
 
   #handler(decoded: Decoded): number {
-    const restricted = (Number(this.#p.v.get64('codeMode')) & 4) !== 0;
+    const restricted = (Number(this.#p.v.get64(At.codeMode)) & 4) !== 0;
     const key = (restricted ? '!' : '') + shapeKey(decoded);
     const known = this.#handlers.get(key);
     if (known !== undefined) return known;
@@ -434,7 +434,7 @@ export class Interpreter implements CodeWatch {
     if (this.#missing.length === 0) return;
     const missing = this.#missing;
     this.#missing = [];
-    const restricted = (Number(this.#p.v.get64('codeMode')) & 4) !== 0;
+    const restricted = (Number(this.#p.v.get64(At.codeMode)) & 4) !== 0;
     // imports must be known before the first function: make the code once to learn them, again with their numbers
     const callees: Callee[] = [];
     const number = (callee: Callee): number => {

@@ -3,6 +3,7 @@ import type { Feature, Instruction, Notation } from '../instruction.ts';
 import type { Meaning, Operand, Ops, Size } from '../ops.ts';
 import { type RowOptions, row } from '../table.ts';
 import type { VectorOp1, VectorOp2 } from '../vector-names.ts';
+import { textFamily } from './text.ts';
 
 /** 128-bit memory operands must be aligned, with a few exceptions. */
 export function aligned<V>(o: Ops<V>, operand: Operand<V>): V {
@@ -272,18 +273,6 @@ const maskedStore: Meaning = (o, form, source, mask) => {
 };
 const emptyMmx: Meaning = (o) => void o.helper('leaveMmx');
 
-const strings = (explicit: boolean, mask: boolean): Meaning => (o, { immediate, size }, first, second) => {
-  const [a, b] = [first.read(), second.read()];
-  const half = (v: typeof a, n: number): typeof a => o.lane(v, 64, n);
-  const lengthSize: Size = size === 64 ? 64 : 32;
-  const result = o.helper('compareStrings', half(a, 0), half(a, 1), half(b, 0), half(b, 1), o.constant(immediate | (explicit ? 0x100 : 0) | (lengthSize === 64 ? 0x200 : 0)));
-  // result: bits 0-15 the mask, 16-20 the index, 24 carry, 25 zero, 26 sign, 27 overflow
-  const bit = (n: number): typeof a => o.and(o.shr(result, o.constant(n)), o.constant(1));
-  if (mask) o.setXmm(0, o.vector(o.helper('expandMask', result, o.constant(immediate), o.constant(0)), o.helper('expandMask', result, o.constant(immediate), o.constant(1))));
-  else o.setRegister(1, 32, o.and(o.shr(result, o.constant(16)), o.constant(0x1f)));
-  o.helper('loadStatusFlags', o.or(o.or(bit(24), o.shl(bit(25), o.constant(6))), o.shl(bit(26), o.constant(7))));
-  o.setFlagBits({ overflow: bit(27) });
-};
 const cipher = (kind: number): Meaning => (o, _form, target, source) => {
   const key = aligned(o, source);
   const state = target.read();
@@ -442,10 +431,7 @@ export const vectorFamily: readonly Instruction[] = [
   moves('lddqu', 0xf0, 'Vx Mx', move, 0xf2, 'sse3'),
   moves('maskmovdqu', 0xf7, 'Vx Ux', maskedStore, 0x66, 'sse2', { mod: 'register', string: true }), moves('maskmovq', 0xf7, 'Pq Nq', maskedStore, 0, 'sse', { mod: 'register', string: true }),
   moves('emms', 0x77, '', emptyMmx, 0, 'mmx'),
-  row('pcmpestrm', 0x0f3a60, 'Vx Wx Ib', strings(true, true), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
-  row('pcmpestri', 0x0f3a61, 'Vx Wx Ib', strings(true, false), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
-  row('pcmpistrm', 0x0f3a62, 'Vx Wx Ib', strings(false, true), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
-  row('pcmpistri', 0x0f3a63, 'Vx Wx Ib', strings(false, false), { prefix: 0x66, feature: 'sse4_2', ...byImmediate }),
+  ...textFamily,
   ...(['aesimc', 'aesenc', 'aesenclast', 'aesdec', 'aesdeclast'] as const).map((name, n) =>
     row(name, 0x0f38db + n, 'Vx Wx', n === 0 ? unaryCipher(0) : cipher(n), { prefix: 0x66, feature: 'aes', ...(n === 0 ? { immediateInShape: true } : {}) }),
   ),
