@@ -5,7 +5,7 @@
 import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
-import { At, Cr0, Cr4, codeTlbOffset, Efer, Flag, offsetOf, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
+import { At, Cr0, Cr4, codeTlbOffset, Efer, Flag, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** `user`: with the rights of CPL 3; `implicit`: a supervisor access that SMAP's AC does not lift (descriptor tables). */

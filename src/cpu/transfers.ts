@@ -192,7 +192,8 @@ const flatData = (level: number): Pick<Descriptor, 'base' | 'limit' | 'rights'> 
   base: 0n, limit: 0xffff_ffff, rights: 0x93 | (level << Rights.dplShift) | Rights.granular | Rights.big,
 });
 
-function flat(v: Vcpu, code: number, stack: number, level: number, long: boolean): void {
+/** The flat segments of the fast system calls. */
+export function enterFlat(v: Vcpu, code: number, stack: number, level: number, long: boolean): void {
   setSegment(v, Segment.cs, code, flatCode(level, long));
   setSegment(v, Segment.ss, stack, flatData(level));
   v.set(At.cpl, level);
@@ -206,7 +207,7 @@ export function systemCall(p: Processor): void {
   v.setRegister(11, BigInt(flags & ~Flag.resume));
   writeFlags(v, flags & ~Flag.resume & ~v.low(At.sfmask));
   const selector = Number((v.get64(At.star) >> 32n) & 0xfffcn);
-  flat(v, selector, selector + 8, 0, true);
+  enterFlat(v, selector, selector + 8, 0, true);
   v.jump(v.get64(At.lstar));
   v.refreshMode();
 }
@@ -220,7 +221,7 @@ export function systemReturn(p: Processor, size: number): void {
   const long = size === 64;
   if (long && !canonicalAddress(ip)) throw protection(0);
   writeFlags(v, Number(v.register(11) & 0x3c_7fd7n) | Flag.fixed);
-  flat(v, (base + (long ? 16 : 0)) | 3, (base + 8) | 3, 3, long);
+  enterFlat(v, (base + (long ? 16 : 0)) | 3, (base + 8) | 3, 3, long);
   v.jump(long ? ip : ip & 0xffff_ffffn);
   v.refreshMode();
 }
@@ -231,7 +232,7 @@ export function systemEnter(p: Processor): void {
   if (!v.protectedMode || selector === 0) throw protection(0);
   const long = v.longActive;
   v.set(At.systemFlags, v.systemFlags & ~(Flag.virtual8086 | Flag.interrupt | Flag.resume));
-  flat(v, selector, selector + 8, 0, long);
+  enterFlat(v, selector, selector + 8, 0, long);
   v.setRegister(4, long ? v.get64(At.sysenterEsp) : v.get64(At.sysenterEsp) & 0xffff_ffffn);
   v.jump(long ? v.get64(At.sysenterEip) : v.get64(At.sysenterEip) & 0xffff_ffffn);
   v.refreshMode();
@@ -244,7 +245,7 @@ export function systemExit(p: Processor, size: number): void {
   const long = size === 64;
   const [ip, sp] = [v.register(2), v.register(1)];
   if (long && (!canonicalAddress(ip) || !canonicalAddress(sp))) throw protection(0);
-  flat(v, (selector + (long ? 32 : 16)) | 3, (selector + (long ? 40 : 24)) | 3, 3, long);
+  enterFlat(v, (selector + (long ? 32 : 16)) | 3, (selector + (long ? 40 : 24)) | 3, 3, long);
   v.setRegister(4, long ? sp : sp & 0xffff_ffffn);
   v.jump(long ? ip : ip & 0xffff_ffffn);
   v.refreshMode();

@@ -118,6 +118,8 @@ export interface Ops<V> {
   /** Address of this instruction and of the next one, as offsets in CS. */
   ip(): V;
   next(): V;
+  /** SYSCALL's and SYSRET's way into another level of 64-bit mode: flat segments and the CPL. Alignment checks are off, and AC is clear. */
+  enterFlat(level: 0 | 3, codeSelector: V, stackSelector: V): void;
   /** Continues at an offset in CS. */
   jump(target: V): void;
   /** Continues at next + displacement, in the code's own width. */

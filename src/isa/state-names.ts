@@ -12,4 +12,8 @@ export type StateName =
   | 'mxcsr'
   | 'cr0'
   | 'cr4'
-  | 'efer';
+  | 'efer'
+  | 'star'
+  | 'lstar'
+  | 'sfmask'
+  | 'kernelGsBase';

@@ -49,7 +49,7 @@ export const controlHelpers: Helpers<
   | 'systemReturn' | 'systemEnter' | 'systemExit' | 'halt' | 'checkFlagsAccess' | 'writeFlags' | 'clearInterruptFlag' | 'setInterruptFlag'
   | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug' | 'checkPrivileged'
   | 'clearAccess' | 'setAccess' | 'readExtendedControl' | 'writeExtendedControl' | 'readModelSpecific' | 'writeModelSpecific'
-  | 'readPerformanceCounter' | 'identify' | 'checkBaseAccess' | 'checkCanonical' | 'swapGsBase' | 'invalidatePage' | 'invalidateContext'
+  | 'readPerformanceCounter' | 'identify' | 'checkBaseAccess' | 'checkCanonical' | 'invalidatePage' | 'invalidateContext'
   | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
 > = {
   jumpFar: (p, selector, offset, size) => jumpFar(p, Number(selector), offset, Number(size)),
@@ -144,12 +144,6 @@ export const controlHelpers: Helpers<
   },
   checkCanonical(_p, value) {
     if (!canonical(Number(BigInt.asIntN(32, value >> 32n)))) throw protection(0);
-  },
-  swapGsBase(p) {
-    checkLevel0(p);
-    const base = p.v.get64(At.segmentBase, Segment.gs);
-    p.v.set64(At.segmentBase, p.v.get64(At.kernelGsBase), Segment.gs);
-    p.v.set64(At.kernelGsBase, base);
   },
   invalidatePage(p, address) {
     checkLevel0(p);

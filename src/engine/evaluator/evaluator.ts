@@ -10,6 +10,7 @@ import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
 import { At, Flag, offsetOf, Segment } from '../../cpu/state.ts';
+import { enterFlat } from '../../cpu/transfers.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
@@ -183,6 +184,10 @@ class EvaluatorOps implements Ops<bigint> {
     assert(!this.jumped, 'a meaning jumps twice');
     this.jumped = true;
     this.p.v.jump(target);
+  }
+  enterFlat(level: 0 | 3, codeSelector: bigint, stackSelector: bigint): void {
+    enterFlat(this.p.v, Number(codeSelector), Number(stackSelector), level, true);
+    this.p.v.refreshMode();
   }
   jump(target: bigint): void {
     this.#go(target);

@@ -159,6 +159,9 @@ export class HandlerOps extends WasmOps {
   }
 
   // --- control
+  enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void {
+    this.storeFlatLevel(level, codeSelector, stackSelector);
+  }
   ip(): Node {
     return this.add(this.field('codePage'), this.wide(this.record16(Record.offset)));
   }

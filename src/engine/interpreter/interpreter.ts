@@ -46,6 +46,7 @@ export class Interpreter implements CodeWatch {
   readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
   readonly #imports: Record<string, WebAssembly.ExportValue> = {};
   readonly #run: (state: number, record: number) => void;
+  readonly #lookup: (state: number) => number;
 
   readonly #handlers = new Map<string, number>();
   #nextHandler = firstHandler;
@@ -71,6 +72,7 @@ export class Interpreter implements CodeWatch {
     this.#addHelpers();
     const core = this.#instantiateCore();
     this.#run = core.run as (state: number, record: number) => void;
+    this.#lookup = core.lookup as (state: number) => number;
     for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
     this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);
@@ -119,7 +121,7 @@ export class Interpreter implements CodeWatch {
     const { v } = this.#p;
     const { base } = v;
     for (;;) {
-      const record = v.get(At.record) >>> 0 || this.#find();
+      const record = v.get(At.record) >>> 0 || this.#lookup(base) >>> 0 || this.#find();
       this.#run(base, record);
       this.#translation?.tick();
       if (v.get(At.record) !== 0 || v.get(At.fuel) <= 0 || v.get(At.pending) !== 0 || v.get(At.halted) !== 0) return;

@@ -49,6 +49,8 @@ export const exitWord = (outcome: number, retired: number, offset: number): numb
 export const ipIsSet = 0x8000_0000 | 0;
 const outcomes = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 
+/** What changes nothing that a region relies on. */
+const settable: readonly StateName[] = ['systemFlags', 'interruptShadow', 'fsBase', 'gsBase', 'kernelGsBase'];
 const pageBytes = 4096;
 const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
@@ -57,6 +59,7 @@ const masks = { 8: 0xffn, 16: 0xffffn } as const;
 
 export class RegionOps extends LazyFlags {
   readonly graph: Graph;
+  readonly state: Node;
   protected readonly locals: RegionLocals;
   readonly #around: Surroundings;
   readonly #place: Place;
@@ -74,6 +77,7 @@ export class RegionOps extends LazyFlags {
     this.#around = around;
     this.locals = around.locals;
     this.graph = new Graph(around.locals);
+    this.state = this.graph.parameter(0);
     this.#place = place;
     this.#widths = widths;
   }
@@ -88,7 +92,7 @@ export class RegionOps extends LazyFlags {
     const { kind } = this;
     this.#around.announceExit(kind);
     this.graph.place((out) => this.#around.exit(out, kind, word));
-    if (this.#nested === 0) this.#ended = true;
+    this.#ended = true;
   }
   /** The interpreter does this instruction, always. */
   interpret(): void {
@@ -118,7 +122,11 @@ export class RegionOps extends LazyFlags {
     this.#leave(exitWord(outcomes.leave, this.#place.retired + 1, this.#place.offset + this.#place.decoded.length));
   }
   exitHere(): void {
-    throw new NotTranslated('exit');
+    if (!this.#ended) throw new NotTranslated('exit'); // otherwise a helper before it has left the region already
+  }
+  enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void {
+    this.storeFlatLevel(level, codeSelector, stackSelector);
+    this.#changed = true;
   }
   again(): void {
     throw new NotTranslated('repeat');
@@ -138,7 +146,7 @@ export class RegionOps extends LazyFlags {
     return this.#inPage(this.#place.offset + this.#place.decoded.length);
   }
   jump(target: Node): void {
-    this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.#state(), this.wide(target)]);
+    this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
     this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1, 0) | ipIsSet);
   }
   jumpRelative(): void {
@@ -158,39 +166,50 @@ export class RegionOps extends LazyFlags {
     }
     const { kind } = this;
     this.graph.place((out) => this.#around.goTo(out, target, kind, retired));
-    if (this.#nested === 0) this.#ended = true;
+    this.#ended = true;
   }
   override when(condition: Node, then: () => void, otherwise?: () => void): void {
     if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
     const widths = [...this.#widths];
     const changed = this.#changed;
+    let changedFirst = false;
+    let endedFirst = false;
     this.#checked = undefined;
     this.#nested++;
-    this.branchWithFlags(condition, then, otherwise);
+    const first = (): void => {
+      then();
+      changedFirst = this.#changed;
+      endedFirst = this.#ended;
+      this.#changed = changed;
+      this.#ended = false;
+    };
+    this.branchWithFlags(condition, first, otherwise);
     this.#nested--;
     this.#checked = undefined;
-    this.#changed ||= changed;
+    this.#changed ||= changedFirst;
+    this.#ended &&= endedFirst;
     for (let n = 0; n < 16; n++) this.#widths[n] = Math.max(this.#widths[n] ?? 64, widths[n] ?? 64);
   }
 
   // --- state
-  #state(): Node {
-    return this.graph.parameter(0);
-  }
   field(name: StateField, index = 0): Node {
     return stateLayout.fields[name].size === 4
-      ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.#state()], false, 32)
-      : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.#state()], false);
+      ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.state], false, 32)
+      : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.state], false);
   }
   get(name: StateName): Node {
     if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);
     return this.field(name);
   }
   set(name: StateName, value: Node): void {
-    if (name !== 'systemFlags' && name !== 'interruptShadow') throw new NotTranslated(`sets ${name}`);
+    if (!settable.includes(name)) throw new NotTranslated(`sets ${name}`);
+    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') this.setField('segmentBase', value, segmentFields[name]);
+    else this.setField(name, value);
+  }
+  setField(name: StateField, value: Node, index = 0): void {
     const wide = stateLayout.fields[name].size === 8;
-    this.graph.effect(memoryCode(wide ? Op.i64Store : Op.i32Store, offsetOf(name)), [
-      this.#state(),
+    this.graph.effect(memoryCode(wide ? Op.i64Store : Op.i32Store, offsetOf(name, index)), [
+      this.state,
       wide ? this.wide(value) : this.narrow(value),
     ]);
     this.#changed = true;

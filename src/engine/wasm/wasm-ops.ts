@@ -2,6 +2,7 @@
  * Meanings as WebAssembly: the verbs that compute values, over a graph of nodes. Where registers, flags and memory are is for the
  * executors to say: the interpreter's handlers find them through a record, the translator's regions keep them in locals.
  */
+import { Rights, readTlbOffset, Segment, type StateField, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
@@ -35,6 +36,8 @@ const comparisons: Partial<Record<number, (a: bigint, b: bigint) => boolean>> = 
 
 export abstract class WasmOps implements Ops<Node> {
   abstract readonly graph: Graph;
+  /** Address of the vCPU's state. */
+  abstract readonly state: Node;
 
   protected wide(a: Node): Node {
     if (a.type === 'i64') return a;
@@ -303,6 +306,29 @@ export abstract class WasmOps implements Ops<Node> {
   protected abstract flagResult(): Node;
   /** Without a result the one before stays. */
   protected abstract putFlags(bits: Node, result: Node | undefined): void;
+  abstract field(name: StateField, index?: number): Node;
+  abstract setField(name: StateField, value: Node, index?: number): void;
+  /** Flat segments and the CPL with what follows from it: see `Vcpu.refreshMode`. */
+  protected storeFlatLevel(level: 0 | 3, codeSelector: Node, stackSelector: Node): void {
+    const rights = (type: number, size: number): Node =>
+      this.i32(type | Rights.system | Rights.present | (level << Rights.dplShift) | Rights.granular | size);
+    const segments = [
+      { index: Segment.cs, selector: codeSelector, rights: rights(0xb, Rights.long) },
+      { index: Segment.ss, selector: stackSelector, rights: rights(3, Rights.big) },
+    ];
+    for (const s of segments) {
+      this.setField('segmentSelector', s.selector, s.index);
+      this.setField('segmentBase', this.constant(0), s.index);
+      this.setField('segmentLimit', this.i32(-1), s.index);
+      this.setField('segmentRights', s.rights, s.index);
+    }
+    const bank = level === 3 ? 0 : tlbBankBytes;
+    this.setField('cpl', this.i32(level));
+    this.setField('tlbRead', this.add32(this.state, this.i32(readTlbOffset + bank)));
+    this.setField('tlbWrite', this.add32(this.state, this.i32(writeTlbOffset + bank)));
+    this.setField('codeMode', this.or(this.and(this.field('codeMode'), this.constant(7)), this.constant(level === 3 ? 8 : 0)));
+  }
+  abstract enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void;
   abstract ip(): Node;
   abstract next(): Node;
   abstract jump(target: Node): void;

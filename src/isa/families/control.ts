@@ -1,4 +1,6 @@
 /** Jumps, calls, returns, loops, interrupts, system calls. SDM 2, chapters 3 and 4. */
+
+import { flagsImage } from '../flags-image.ts';
 import type { HelperName } from '../helper-names.ts';
 import type { Instruction } from '../instruction.ts';
 import type { Form, Meaning, Operand, Ops } from '../ops.ts';
@@ -68,6 +70,57 @@ const leaving =
     o.helper(name, o.constant(form.size));
     o.exitHere();
   };
+const flag = { trap: 0x100, resume: 0x1_0000, alignment: 0x4_0000 } as const;
+const statusFlags = 0x8d5;
+const fixedFlag = 2;
+
+/** EFLAGS from an image that changes nothing a helper would have to look at. */
+function setFlagsImage<V>(o: Ops<V>, image: V): void {
+  o.helper('loadStatusFlags', o.and(image, o.constant(0xff)));
+  o.setFlagBits({ overflow: o.and(o.shr(image, o.constant(11)), o.constant(1)) });
+  o.set('systemFlags', o.and(image, o.constant(0xffff_ffff & ~(statusFlags | fixedFlag))));
+}
+const enables = <V>(o: Ops<V>): V => o.ne(o.and(o.get('efer'), o.constant(1)), o.constant(0));
+
+/** In 64-bit mode and without single steps the whole transition is here; the helper does the rest. */
+const systemCall: Meaning = (o, form) => {
+  const general = (): void => {
+    o.helper('systemCall');
+    o.exitHere();
+  };
+  if (form.long) {
+    const flags = o.and(flagsImage(o), o.constant(~flag.resume));
+    const masked = o.and(o.and(flags, o.xor(o.get('sfmask'), o.constant(-1))), o.constant(0xffff_ffff));
+    o.when(o.and(enables(o), o.isZero(o.and(masked, o.constant(flag.trap | flag.alignment)))), () => {
+      o.setRegister(1, 64, o.next());
+      o.setRegister(11, 64, flags);
+      setFlagsImage(o, masked);
+      const selector = o.and(o.shr(o.get('star'), o.constant(32)), o.constant(0xfffc));
+      o.enterFlat(0, selector, o.and(o.add(selector, o.constant(8)), o.constant(0xffff)));
+      o.jump(o.get('lstar'));
+    }, general);
+  } else general();
+};
+const systemReturn: Meaning = (o, form) => {
+  const general = (): void => {
+    o.helper('systemReturn', o.constant(form.size));
+    o.exitHere();
+  };
+  if (form.long && form.size === 64) {
+    const target = o.register(1, 64);
+    const image = o.and(o.register(11, 64), o.constant(0x3c_7fd7));
+    const canonical = o.ltu(o.add(o.sar(target, o.constant(47)), o.constant(1)), o.constant(2));
+    const plain = o.isZero(o.and(image, o.constant(flag.trap | flag.alignment)));
+    const quiet = o.and(o.isZero(o.get('cpl')), o.isZero(o.get('pending')));
+    o.when(o.and(o.and(enables(o), canonical), o.and(plain, quiet)), () => {
+      setFlagsImage(o, image);
+      const base = o.shr(o.get('star'), o.constant(48));
+      const selector = (offset: number) => o.and(o.or(o.add(base, o.constant(offset)), o.constant(3)), o.constant(0xffff));
+      o.enterFlat(3, selector(16), selector(8));
+      o.jump(target);
+    }, general);
+  } else general();
+};
 const farJump: Meaning = (o, form, pointer) => transfer(o, form, pointer, 'jumpFar');
 const farCall: Meaning = (o, form, pointer) => transfer(o, form, pointer, 'callFar');
 function transfer<V>(o: Ops<V>, form: Form, pointer: Operand<V>, name: 'jumpFar' | 'callFar'): void {
@@ -122,8 +175,8 @@ export const controlFamily: readonly Instruction[] = [
   row('into', 0xce, '', (o) => o.when(o.flag('overflow'), () => { o.helper('overflowTrap'); o.exitHere(); }), { long: 'never' }),
   row('int1', 0xf1, '', leaving('debugTrap'), { ends: true }),
   row('iret', 0xcf, '', leaving('interruptReturn'), { ends: true }),
-  row('syscall', 0x0f05, '', leaving('systemCall'), { ends: true }),
-  row('sysret', 0x0f07, '', leaving('systemReturn'), { ends: true }),
+  row('syscall', 0x0f05, '', systemCall, { ends: true }),
+  row('sysret', 0x0f07, '', systemReturn, { ends: true }),
   row('sysenter', 0x0f34, '', leaving('systemEnter'), { ends: true }),
   row('sysexit', 0x0f35, '', leaving('systemExit'), { ends: true }),
   row('hlt', 0xf4, '', (o) => { o.helper('halt'); o.exitNext(); }),

@@ -1,18 +1,14 @@
 /** Flags, ports, descriptor tables, control registers, MSRs, time, fences and hints. SDM 2, chapters 3 to 5. */
+
+import { flagsImage } from '../flags-image.ts';
 import type { HelperName } from '../helper-names.ts';
 import type { Feature, Instruction } from '../instruction.ts';
-import type { Meaning, Ops } from '../ops.ts';
+import type { Meaning } from '../ops.ts';
 import { push, release, top } from '../stack.ts';
 import { nothing, row } from '../table.ts';
 
 const interruptFlag = 0x200;
 
-/** EFLAGS as PUSHF stores it: RF and VM read as zero. */
-function flagsImage<V>(o: Ops<V>): V {
-  const bit = (name: Parameters<Ops<V>['flag']>[0], n: number): V => o.shl(o.flag(name), o.constant(n));
-  const status = o.or(o.or(o.or(bit('carry', 0), bit('parity', 2)), o.or(bit('adjust', 4), bit('zero', 6))), o.or(bit('sign', 7), bit('overflow', 11)));
-  return o.or(o.or(status, o.and(o.get('systemFlags'), o.constant(0xfcff00))), o.constant(2));
-}
 const pushFlags: Meaning = (o, form) => {
   if (!form.long) o.helper('checkFlagsAccess');
   push(o, form, flagsImage(o), form.size);
@@ -155,7 +151,11 @@ const writeBase =
     o.set(name, value);
   };
 const swapBase: Meaning = (o) => {
-  o.helper('swapGsBase');
+  o.when(o.get('cpl'), () => o.fault(13, 0), () => {
+    const base = o.get('gsBase');
+    o.set('gsBase', o.get('kernelGsBase'));
+    o.set('kernelGsBase', base);
+  });
 };
 const timestamp: Meaning = (o) => {
   const value = o.helper('timestamp');
