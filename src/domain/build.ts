@@ -10,6 +10,7 @@ import { hpetBase } from '../devices/hpet/hpet.ts';
 import { ecamBase, ecamBytes, pciWindowBase, pciWindowEnd } from '../devices/pci/host.ts';
 import { PortBus } from '../devices/port-bus.ts';
 import { Interpreter } from '../engine/interpreter/interpreter.ts';
+import { EngineProfile } from '../engine/profile.ts';
 import { Translator } from '../engine/translator/translator.ts';
 import { acpiTables } from '../firmware/acpi.ts';
 import { layoutMemory, type MemoryLayout, placeBiosData, rsdpAddress } from '../firmware/e820.ts';
@@ -68,7 +69,8 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     wake,
   });
   const processor = new Processor(vcpu);
-  const interpreter = new Interpreter(processor, arena);
+  const profile = config.profile ? new EngineProfile() : undefined;
+  const interpreter = new Interpreter(processor, arena, profile);
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter);
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
@@ -76,6 +78,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     processor,
     interpreter,
     translator,
+    profile,
     timers,
     clock,
     instructionClock,

@@ -21,6 +21,8 @@ export interface MachineConfig {
   readonly cpu?: string;
   /** Time follows retired instructions, and the run repeats bit for bit. */
   readonly deterministic?: boolean;
+  /** Counts what the engine does, at some cost. */
+  readonly profile?: boolean;
   /** False: the interpreter does everything. */
   readonly translator?: boolean;
   /** For RDRAND and the kernel's seed; needed for a deterministic run, otherwise injected chance. */

@@ -5,6 +5,7 @@ import { deliver } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At, Flag } from '../cpu/state.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
+import type { EngineProfile } from '../engine/profile.ts';
 import type { Translator } from '../engine/translator/translator.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
@@ -24,6 +25,7 @@ export interface MachineParts {
   readonly processor: Processor;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
+  readonly profile: EngineProfile | undefined;
   readonly timers: TimerQueue;
   readonly clock: Clock;
   readonly instructionClock: InstructionClock | undefined;
@@ -42,6 +44,7 @@ export class Machine {
   readonly processor: Processor;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
+  readonly profile: EngineProfile | undefined;
   readonly chips: Chips;
   readonly pool: FramePool;
   readonly clock: Clock;
@@ -61,6 +64,7 @@ export class Machine {
     this.processor = parts.processor;
     this.interpreter = parts.interpreter;
     this.translator = parts.translator;
+    this.profile = parts.profile;
     this.chips = parts.chips;
     this.pool = parts.pool;
     this.clock = parts.clock;

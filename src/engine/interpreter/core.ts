@@ -43,7 +43,8 @@ const hostAddress = (entry: number): number[] => [...low(1), ...get(entry), ...l
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
 
-export function coreModule(): Uint8Array<ArrayBuffer> {
+/** With `profile`, every place where a region leaves an instruction to the interpreter is reported. */
+export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   module.importMemory();
   module.importTable();
@@ -52,6 +53,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   const floatSlow = module.importFunction('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
   const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, module.importFunction(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
   const hot = module.importFunction('hot', { parameters: ['i32'], results: [] });
+  const left = profile ? module.importFunction('left', { parameters: ['i32'], results: [] }) : 0;
   const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
 
@@ -115,6 +117,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
       ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
       ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
       ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, Op.call, ...unsignedLeb(left)] : []),
       ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
       Op.br, 0,
       Op.end,

@@ -16,6 +16,7 @@ import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { isAbsolute, isFarRelative, makeHandler, shapeKey } from './handler.ts';
 import { Record, recordBytes } from './record.ts';
+import type { EngineProfile } from '../profile.ts';
 import type { Translation } from './translation.ts';
 
 export interface ArenaRange {
@@ -52,6 +53,7 @@ export class Interpreter implements CodeWatch {
   #nextHandler = firstHandler;
   #missing: { readonly index: number; readonly decoded: Decoded }[] = [];
 
+  readonly #profile: EngineProfile | undefined;
   #translation: Translation | undefined;
   #nextSlot = handlersEnd;
   readonly #freeSlots: number[] = [];
@@ -64,7 +66,8 @@ export class Interpreter implements CodeWatch {
   /** How often what happened; for profiles. */
   readonly counts = { traces: 0, records: 0, shapes: 0, invalidations: 0, arenaFlushes: 0 };
 
-  constructor(p: Processor, arena: ArenaRange) {
+  constructor(p: Processor, arena: ArenaRange, profile?: EngineProfile) {
+    this.#profile = profile;
     this.#p = p;
     this.#arena = arena;
     this.#next = arena.start;
@@ -95,8 +98,8 @@ export class Interpreter implements CodeWatch {
         return 0;
       },
     };
-    Object.assign(env, slow, { hot: (record: number) => this.#hot(record) });
-    return new WebAssembly.Instance(new WebAssembly.Module(coreModule()), { env: env as WebAssembly.ModuleImports }).exports;
+    Object.assign(env, slow, { hot: (record: number) => this.#hot(record), left: (record: number) => this.#left(record) });
+    return new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.#profile !== undefined)), { env: env as WebAssembly.ModuleImports }).exports;
   }
   #addHelpers(): void {
     const p = this.#p;
@@ -272,6 +275,15 @@ export class Interpreter implements CodeWatch {
   hasMet(page: number, offset: number): boolean {
     const map = this.#maps.get(page);
     return map !== undefined && this.#p.v.words[(map >>> 2) + offset] !== 0;
+  }
+  /** For profiles: a region was left, for another place or to have this instruction done. */
+  #left(dispatched: number): void {
+    const { view, bytes } = this.#p.v.pool;
+    const record = dispatched & -8;
+    const at = Math.floor(view.getUint32(record + Record.page, true) / 8) * pageBytes + view.getUint16(record + Record.offset, true);
+    const decoded = this.#decoder.decode(bytes, at, at + 15, this.#p.v.codeSize);
+    const operands = typeof decoded === 'string' ? '' : decoded.row.operands.map((o, n) => (decoded.operands[n]?.kind === 'memory' ? 'memory' : o)).join(' ');
+    this.#profile?.leave(dispatched !== record, typeof decoded === 'string' ? decoded : `${decoded.row.name} ${operands}`);
   }
   /** Makes a function a region that records can enter. Undefined when there is no room: all code will be dropped soon. */
   install(region: () => number): number | undefined {
