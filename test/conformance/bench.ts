@@ -21,6 +21,8 @@ import { type Case, type CpuState, codeAddress, type Mode, windowAddress, window
 const tables = 0x1000;
 const codePage = 0x8000;
 const windowPage = 0x9000;
+/** Instructions of a run of the engine. */
+const quantum = 100_000;
 const arenaBytes = 4 * 2 ** 20;
 
 export interface Result extends CpuState {
@@ -139,8 +141,10 @@ export class Bench {
   /** So many instructions on the interpreter, faults not expected. */
   runFor(instructions: number): void {
     const { v } = this.processor;
-    v.set(At.fuel, instructions);
-    while (v.get(At.fuel) > 0) this.#interpreter.run();
+    for (let left = instructions; left > 0; left -= quantum) {
+      v.set(At.fuel, Math.min(left, quantum));
+      while (v.get(At.fuel) > 0) this.#interpreter.run();
+    }
   }
   /** One instruction; REP until it is done. */
   run(executor: 'evaluator' | 'interpreter'): Result {

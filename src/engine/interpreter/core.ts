@@ -29,7 +29,7 @@ const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i6
 export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 const outcomeMax = 7;
 /** After so many entries a place is worth translating. */
-const hotEntries = 1000;
+export const hotEntries = 1000;
 
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 

@@ -13,7 +13,7 @@ import type { CodeWatch } from '../../memory/space.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { bulkMove, bulkStore } from './bulk.ts';
 import { type Callee, calleeSignature } from './callees.ts';
-import { type coreImports, coreModule } from './core.ts';
+import { type coreImports, coreModule, hotEntries } from './core.ts';
 import { isAbsolute, isFarRelative, makeHandler, shapeKey } from './handler.ts';
 import { Record, recordBytes } from './record.ts';
 import type { EngineProfile } from '../profile.ts';
@@ -61,6 +61,8 @@ export class Interpreter implements CodeWatch {
 
   #next: number;
   readonly #maps = new Map<number, number>();
+  /** Pages by their maps. */
+  readonly #pages = new Map<number, number>();
   readonly #crossings = new Map<number, CrossingRecord>();
   readonly #crossingBytes = new Uint8Array(16);
   /** How often what happened; for profiles. */
@@ -166,6 +168,7 @@ export class Interpreter implements CodeWatch {
       map = this.#allocate(mapBytes);
       this.#p.v.pool.bytes.fill(0, map, map + mapBytes);
       this.#maps.set(key, map);
+      this.#pages.set(map, key);
     }
     return map;
   }
@@ -271,10 +274,33 @@ export class Interpreter implements CodeWatch {
     this.#translation?.hot(view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true));
   }
 
-  /** Whether the place was decoded, because it ran or stood behind what ran. */
-  hasMet(page: number, offset: number): boolean {
+  /** The record at a place no longer enters the region in `slot`. */
+  leave(page: number, offset: number, slot: number): void {
     const map = this.#maps.get(page);
-    return map !== undefined && this.#p.v.words[(map >>> 2) + offset] !== 0;
+    const record = map === undefined ? 0 : (this.#p.v.words[(map >>> 2) + offset] ?? 0);
+    const { view } = this.#p.v.pool;
+    if (record === 0 || view.getUint16(record + Record.handler, true) !== slot) return;
+    view.setUint16(record + Record.handler, countHandler, true);
+    view.setUint16(record + Record.entry, 0, true);
+  }
+  /** Which page of code the TLB has for a guest-virtual address, in the mode that is current. */
+  pageAt(address: bigint): number | undefined {
+    const { v } = this.#p;
+    const tag = BigInt.asUintN(64, address) | v.get64(At.codeMode);
+    const entry = v.base + codeTlbOffset + Number((address >> 8n) & 0x3ff0n);
+    if (v.pool.view.getBigUint64(entry, true) !== tag) return undefined;
+    return this.#pages.get(v.words[(entry + 8) >>> 2] ?? 0);
+  }
+  mapAddress(page: number): number {
+    return this.#maps.get(page) ?? 0;
+  }
+  /** How often a place was entered, as a part of what makes it hot: 0 when it was never decoded, 1 when nobody counts. */
+  heat(page: number, offset: number): number {
+    const map = this.#maps.get(page);
+    const record = map === undefined ? 0 : (this.#p.v.words[(map >>> 2) + offset] ?? 0);
+    if (record === 0) return 0;
+    const { view } = this.#p.v.pool;
+    return view.getUint16(record + Record.handler, true) === countHandler ? view.getUint16(record + Record.entry, true) / hotEntries : 1;
   }
   /** For profiles: a region was left, for another place or to have this instruction done. */
   #left(dispatched: number): void {
@@ -394,6 +420,7 @@ export class Interpreter implements CodeWatch {
     const { v } = this.#p;
     this.counts.arenaFlushes++;
     this.#maps.clear();
+    this.#pages.clear();
     this.#crossings.clear();
     this.#flushWanted = false;
     this.#translation?.clear();

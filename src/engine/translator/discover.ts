@@ -1,4 +1,8 @@
-/** Which instructions make a region: from hot places along every direct jump within the page, cut into blocks. */
+/**
+ * Which instructions make a region: from hot places along every direct jump and into called functions, on any page, cut into blocks.
+ * A called function is taken in once for each place that calls it, so that its return knows where it goes.
+ * Offsets count from the start of the region's first page; other pages lie at their distance in guest-virtual memory.
+ */
 import type { Decoded } from '../../isa/decode.ts';
 import type { FlagKind } from './flag-kind.ts';
 
@@ -19,83 +23,167 @@ export interface Step {
 export interface Block {
   readonly offset: number;
   readonly steps: readonly Step[];
-  /** Offsets of the blocks that may come next. */
-  readonly next: readonly number[];
+  /** Numbers of the blocks where its jump or call goes, that follows it, and where its return goes when it returns to its caller here. */
+  readonly target: number | undefined;
+  readonly behind: number | undefined;
+  readonly returnTo: number | undefined;
   /** Control may enter here from outside. */
   readonly entered: boolean;
 }
 
 export interface Code {
-  /** The instruction at an offset in the page, if it lies in the page as a whole. */
+  /** The instruction at an offset, if it lies in its page as a whole and the page is known. */
   at(offset: number): Decoded | undefined;
   trait(decoded: Decoded): Trait;
-  /** It was met before: code that never ran is not worth translating. */
-  isMet(offset: number): boolean;
+  /** How often it was entered, as a part of what makes a place hot; 0 when it never ran, 1 when nobody counted. */
+  heat(offset: number): number;
   /** Another region is entered there. */
   isTaken(offset: number): boolean;
 }
 
-const pageBytes = 4096;
 const instructionsMax = 400;
+const callDepthMax = 5;
+/** What must be as hot as this to be taken in. */
+const warm = 1 / 32;
+const warmCallee = 1 / 4;
+
+/** A function called by the region, or the code it begins with. */
+interface Context {
+  readonly depth: number;
+  /** Where the call returns to. */
+  readonly caller: Context | undefined;
+  readonly behind: number;
+  readonly steps: Map<number, Step>;
+  readonly leaders: Set<number>;
+  /** Functions called from here, by the place behind the call. */
+  readonly calls: Map<number, Context>;
+}
+
+const newContext = (caller: Context | undefined, behind: number): Context => ({
+  depth: caller ? caller.depth + 1 : 0,
+  caller,
+  behind,
+  steps: new Map(),
+  leaders: new Set(),
+  calls: new Map(),
+});
+
+const pageBytes = 4096;
+/** Which page an offset lies on, counted from the region's first. */
+export const pageOf = (offset: number): number => Math.floor(offset / pageBytes);
 
 const isRelative = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'J';
 const isCall = (d: Decoded): boolean => d.row.name === 'call';
-
-/** Where control goes within the page, and whether it comes back behind the instruction from elsewhere. */
-function ways(step: Step): { readonly next: readonly number[]; readonly returns: boolean } {
-  const { decoded, offset, trait } = step;
-  const behind = offset + decoded.length;
-  if (!trait.translated) return { next: [], returns: !decoded.row.ends };
-  const next: number[] = [];
-  if (isRelative(decoded)) {
-    const target = behind + Number(BigInt.asIntN(64, decoded.immediates[0] ?? 0n));
-    if (target >= 0 && target < pageBytes) next.push(target);
-  }
-  if (!decoded.row.ends && behind < pageBytes) next.push(behind);
-  return { next, returns: isCall(decoded) };
-}
+const isReturn = (d: Decoded): boolean => d.row.name === 'ret';
 const endsBlock = (step: Step): boolean => !step.trait.translated || step.decoded.row.ends === true || isRelative(step.decoded);
+const behindOf = (step: Step): number => step.offset + step.decoded.length;
+export const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(64, step.decoded.immediates[0] ?? 0n));
 
-/** Blocks of the region around `seeds`, the first seed's first. What does not fit is left out. */
-export function discover(code: Code, seeds: readonly number[]): readonly Block[] {
-  const steps = new Map<number, Step>();
-  const leaders = new Set<number>(seeds);
-  const entered = new Set<number>(seeds);
-  const work = [...seeds];
-  for (let offset = work.shift(); offset !== undefined && steps.size < instructionsMax; offset = work.shift()) {
-    if (!seeds.includes(offset) && (code.isTaken(offset) || !code.isMet(offset))) continue;
-    for (let at = offset; !steps.has(at) && steps.size < instructionsMax; ) {
-      const decoded = code.at(at);
-      if (!decoded) break;
-      const step: Step = { offset: at, decoded, trait: code.trait(decoded) };
-      steps.set(at, step);
-      const behind = at + decoded.length;
-      if (endsBlock(step)) {
-        const { next, returns } = ways(step);
-        for (const n of next) if (!leaders.has(n)) leaders.add(n) && work.push(n);
-        if (returns && behind < pageBytes && !entered.has(behind)) {
-          entered.add(behind);
-          if (!leaders.has(behind)) leaders.add(behind) && work.push(behind);
-        }
-        break;
-      }
-      at = behind;
-      if (code.isTaken(at)) break;
+class Discovery {
+  readonly #code: Code;
+  readonly #seeds: readonly number[];
+  readonly root = newContext(undefined, 0);
+  readonly entered: Set<number>;
+  readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from({ length: callDepthMax + 1 }, () => []);
+  #count = 0;
+
+  constructor(code: Code, seeds: readonly number[]) {
+    this.#code = code;
+    this.#seeds = seeds;
+    this.entered = new Set(seeds);
+    for (const seed of seeds) this.#lead(this.root, seed);
+    for (let next = this.#next(); next && this.#count < instructionsMax; next = this.#next()) this.#walk(next.context, next.offset);
+  }
+  /** What is nearest to the start of the region comes first. */
+  #next(): { readonly context: Context; readonly offset: number } | undefined {
+    return this.#work.find((queue) => queue.length > 0)?.shift();
+  }
+  #lead(context: Context, offset: number): void {
+    if (context.leaders.has(offset)) return;
+    context.leaders.add(offset);
+    this.#work[context.depth]?.push({ context, offset });
+  }
+  #enter(context: Context, offset: number): void {
+    if (context !== this.root) return;
+    this.entered.add(offset);
+    this.#lead(context, offset);
+  }
+  #stops(context: Context, offset: number): boolean {
+    if (context === this.root) return this.#code.isTaken(offset) && !this.#seeds.includes(offset);
+    return false;
+  }
+
+  #walk(context: Context, start: number): void {
+    const isSeed = context === this.root && this.#seeds.includes(start);
+    if (!isSeed && (this.#stops(context, start) || this.#code.heat(start) < warm)) return;
+    for (let at = start; !context.steps.has(at) && this.#count < instructionsMax; ) {
+      const decoded = this.#code.at(at);
+      if (!decoded) return;
+      const step: Step = { offset: at, decoded, trait: this.#code.trait(decoded) };
+      context.steps.set(at, step);
+      this.#count++;
+      if (endsBlock(step)) return this.#end(context, step);
+      at = behindOf(step);
+      if (pageOf(at) !== pageOf(step.offset)) return this.#lead(context, at);
+      if (this.#stops(context, at)) return;
     }
   }
-  const known = (offset: number): boolean => steps.has(offset) && leaders.has(offset);
-  const blocks: Block[] = [];
-  for (const leader of leaders) {
-    if (!steps.has(leader)) continue;
-    const found: Step[] = [];
-    for (let step = steps.get(leader); step; step = steps.get(step.offset + step.decoded.length)) {
-      if (found.length > 0 && leaders.has(step.offset)) break;
-      found.push(step);
+  #end(context: Context, step: Step): void {
+    const { decoded, trait } = step;
+    const behind = behindOf(step);
+    if (!trait.translated) {
+      if (!decoded.row.ends) this.#enter(context, behind);
+    } else if (isCall(decoded)) {
+      if (isRelative(decoded) && context.depth < callDepthMax && this.#code.heat(targetOf(step)) >= warmCallee) {
+        const callee = newContext(context, behind);
+        context.calls.set(behind, callee);
+        this.#lead(callee, targetOf(step));
+      }
+      this.#enter(context, behind);
+    } else if (isReturn(decoded)) {
+      if (context.caller) this.#lead(context.caller, context.behind);
+    } else {
+      if (isRelative(decoded)) this.#lead(context, targetOf(step));
+      if (!decoded.row.ends) this.#lead(context, behind);
+    }
+  }
+}
+
+/** Blocks of the region around `seeds`. What does not fit is left out. */
+export function discover(code: Code, seeds: readonly number[]): readonly Block[] {
+  const found = new Discovery(code, seeds);
+  const numbers = new Map<Context, Map<number, number>>();
+  const list: { readonly context: Context; readonly offset: number }[] = [];
+  const number = (context: Context): void => {
+    const own = new Map<number, number>();
+    numbers.set(context, own);
+    for (const offset of context.leaders) if (context.steps.has(offset)) own.set(offset, list.push({ context, offset }) - 1);
+    for (const callee of context.calls.values()) number(callee);
+  };
+  number(found.root);
+  const blockAt = (context: Context | undefined, offset: number): number | undefined => context && numbers.get(context)?.get(offset);
+  return list.map(({ context, offset }) => {
+    const steps: Step[] = [];
+    for (let step = context.steps.get(offset); step; step = context.steps.get(behindOf(step))) {
+      if (steps.length > 0 && context.leaders.has(step.offset)) break;
+      steps.push(step);
       if (endsBlock(step)) break;
     }
-    const last = found.at(-1) as Step;
-    const next = endsBlock(last) ? ways(last).next : [last.offset + last.decoded.length];
-    blocks.push({ offset: leader, steps: found, next: next.filter(known), entered: entered.has(leader) });
-  }
-  return blocks;
+    const last = steps.at(-1) as Step;
+    const behind = behindOf(last);
+    const { decoded, trait } = last;
+    const entered = context === found.root && found.entered.has(offset);
+    const none = { target: undefined, behind: undefined, returnTo: undefined };
+    const block = { offset, steps, entered };
+    if (!endsBlock(last)) return { ...block, ...none, behind: blockAt(context, behind) };
+    if (!trait.translated) return { ...block, ...none };
+    if (isCall(decoded)) return { ...block, ...none, target: isRelative(decoded) ? blockAt(context.calls.get(behind), targetOf(last)) : undefined };
+    if (isReturn(decoded)) return { ...block, ...none, returnTo: blockAt(context.caller, context.behind) };
+    return {
+      ...block,
+      ...none,
+      target: isRelative(decoded) ? blockAt(context, targetOf(last)) : undefined,
+      behind: decoded.row.ends ? undefined : blockAt(context, behind),
+    };
+  });
 }

@@ -20,8 +20,9 @@ export type LocalName =
   | 'fuel'
   /** 0: scalar floating point is not the host's; 1: exact operations are; 2: all are. */
   | 'hostFloat'
-  /** Which way the region is left: see `exitWord`. */
+  /** Which way the region is left: see `exitWord`; and to which offset. */
   | 'exit'
+  | 'exitOffset'
   /** The entry that the dispatcher goes to. */
   | 'entry';
 

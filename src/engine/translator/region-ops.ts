@@ -25,14 +25,17 @@ export class NotTranslated {
   }
 }
 
-/** What an instruction's code needs of the region around it. Offsets are in the region's page. */
+/** What an instruction's code needs of the region around it. Offsets count from the start of the region's first page. */
 export interface Surroundings {
   readonly locals: RegionLocals;
-  isBlock(offset: number): boolean;
+  /** Numbers of the blocks that may come next, and where the block that `returnTo` names begins. */
+  readonly target: number | undefined;
+  readonly behind: number | undefined;
+  readonly returnTo: { readonly block: number; readonly offset: number } | undefined;
   /** Emits a jump to a block, after so many instructions of this one. */
   goTo(out: number[], target: number, kind: FlagKind, retired: number): void;
-  /** Emits the way out, by `exitWord`. */
-  exit(out: number[], kind: FlagKind, word: number): void;
+  /** Emits the way out: how it is left (`exitWord`), and where to go on unless `ip` is set already. */
+  exit(out: number[], kind: FlagKind, word: number, offset: number | undefined): void;
   /** There will be an exit with flags of this kind. */
   announceExit(kind: FlagKind): void;
 }
@@ -44,14 +47,13 @@ export interface Place {
   readonly retired: number;
 }
 
-/** Bits of the local `exit`: the outcome for the dispatcher, where to go on (an offset in the page, unless `ip` is set already), what was retired. */
-export const exitWord = (outcome: number, retired: number, offset: number): number => (retired << 17) | (offset << 3) | outcome;
-export const ipIsSet = 0x8000_0000 | 0;
+/** Bits of the local `exit`: the outcome for the dispatcher, whether `ip` is set already, what was retired. */
+export const exitWord = (outcome: number, retired: number): number => (retired << 4) | outcome;
+export const ipIsSet = 8;
 const outcomes = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 
 /** What changes nothing that a region relies on. */
 const settable: readonly StateName[] = ['systemFlags', 'interruptShadow', 'fsBase', 'gsBase', 'kernelGsBase'];
-const pageBytes = 4096;
 const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
@@ -88,10 +90,10 @@ export class RegionOps extends LazyFlags {
   }
 
   // --- ways out
-  #leave(word: number): void {
+  #leave(word: number, offset: number | undefined): void {
     const { kind } = this;
     this.#around.announceExit(kind);
-    this.graph.place((out) => this.#around.exit(out, kind, word));
+    this.graph.place((out) => this.#around.exit(out, kind, word, offset));
     this.#ended = true;
   }
   /** The interpreter does this instruction, always. */
@@ -100,7 +102,7 @@ export class RegionOps extends LazyFlags {
   }
   #giveUp(why: string): void {
     if (this.#changed) throw new NotTranslated(`${why} after a change`);
-    this.#leave(exitWord(outcomes.asItself, this.#place.retired, this.#place.offset));
+    this.#leave(exitWord(outcomes.asItself, this.#place.retired), this.#place.offset);
   }
   #giveUpIf(condition: Node, why: string): void {
     this.when(condition, () => this.#giveUp(why));
@@ -119,7 +121,7 @@ export class RegionOps extends LazyFlags {
     this.#giveUp('fault');
   }
   exitNext(): void {
-    this.#leave(exitWord(outcomes.leave, this.#place.retired + 1, this.#place.offset + this.#place.decoded.length));
+    this.#leave(exitWord(outcomes.leave, this.#place.retired + 1), this.#place.offset + this.#place.decoded.length);
   }
   exitHere(): void {
     if (!this.#ended) throw new NotTranslated('exit'); // otherwise a helper before it has left the region already
@@ -146,26 +148,28 @@ export class RegionOps extends LazyFlags {
     return this.#inPage(this.#place.offset + this.#place.decoded.length);
   }
   jump(target: Node): void {
+    const { returnTo } = this.#around;
+    if (returnTo) this.when(this.eq(target, this.#inPage(returnTo.offset)), () => this.#goToBlock(returnTo.block));
     this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
-    this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1, 0) | ipIsSet);
+    this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1) | ipIsSet, undefined);
   }
   jumpRelative(): void {
     const { offset, decoded } = this.#place;
-    this.#goTo(offset + decoded.length + Number(BigInt.asIntN(64, decoded.immediates[0] ?? 0n)));
+    this.#goTo(this.#around.target, offset + decoded.length + Number(BigInt.asIntN(64, decoded.immediates[0] ?? 0n)));
   }
   fallThrough(): void {
     const { offset, decoded } = this.#place;
-    this.#goTo(offset + decoded.length);
+    this.#goTo(this.#around.behind, offset + decoded.length);
   }
-  #goTo(target: number): void {
-    const retired = this.#place.retired + 1;
-    if (!this.#around.isBlock(target)) {
-      if (target >= 0 && target < pageBytes) this.#leave(exitWord(outcomes.goOn, retired, target));
-      else this.jump(this.#inPage(target));
-      return;
-    }
+  #goTo(block: number | undefined, offset: number): void {
+    if (block === undefined) this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1), offset);
+    else this.#goToBlock(block);
+  }
+  #goToBlock(block: number): void {
     const { kind } = this;
-    this.graph.place((out) => this.#around.goTo(out, target, kind, retired));
+    const retired = this.#place.retired + 1;
+    this.#around.announceExit(kind); // the block may lie on a page that is elsewhere now
+    this.graph.place((out) => this.#around.goTo(out, block, kind, retired));
     this.#ended = true;
   }
   override when(condition: Node, then: () => void, otherwise?: () => void): void {

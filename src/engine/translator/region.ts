@@ -1,6 +1,6 @@
-/** A region: blocks of one page as one WebAssembly function (state, record) -> outcome. */
+/** A region: blocks of code as one WebAssembly function (state, record) -> outcome. */
 import { assert } from '../../base/assert.ts';
-import { offsetOf } from '../../cpu/state.ts';
+import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
 import type { Decoded } from '../../isa/decode.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import { asItself, Record } from '../interpreter/record.ts';
@@ -8,11 +8,11 @@ import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
-import type { Block, Step, Trait } from './discover.ts';
+import { type Block, pageOf, type Step, type Trait } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOperand } from './region-operand.ts';
-import { exitWord, NotTranslated, RegionOps, type Surroundings } from './region-ops.ts';
+import { exitWord, ipIsSet, NotTranslated, RegionOps, type Surroundings } from './region-ops.ts';
 
 const absent = new Proxy({} as RegionOperand, {
   get: (_target, key) => {
@@ -21,7 +21,10 @@ const absent = new Proxy({} as RegionOperand, {
 });
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
 const differenceBits = 0x84;
-const asItselfOutcome = 1 | asItself;
+const goOnOutcome = 1;
+const asItselfOutcome = goOnOutcome | asItself;
+
+const nextOf = (b: Block): readonly number[] => [b.target, b.behind, b.returnTo].filter((n) => n !== undefined);
 
 /** Runs an instruction's meaning. */
 function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
@@ -33,7 +36,9 @@ function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
 }
 
 const nowhere: Omit<Surroundings, 'locals'> = {
-  isBlock: () => false,
+  target: undefined,
+  behind: undefined,
+  returnTo: undefined,
   goTo: () => {},
   exit: () => {},
   announceExit: () => {},
@@ -66,7 +71,7 @@ export class Region {
   readonly #restricted: boolean;
   readonly #locals = new RegionLocals();
   readonly #structure: Structure;
-  readonly #numbers = new Map<number, number>();
+  readonly #mapOf: (page: number) => number;
   readonly #kinds: (FlagKind | undefined)[];
   readonly #fuelNeeded: number[];
   readonly #exitKinds: FlagKind[] = [vectorKind];
@@ -76,15 +81,16 @@ export class Region {
   readonly #mergeDepths = new Map<number, number>();
   readonly #code = new Map<number, readonly RegionOps[]>();
 
-  constructor(blocks: readonly Block[], restricted: boolean) {
+  /** `mapOf`: the map of decoded code that the TLB has for a page while it is where it was; pages count from the region's first. */
+  constructor(blocks: readonly Block[], restricted: boolean, mapOf: (page: number) => number) {
     this.blocks = blocks;
     this.#restricted = restricted;
-    blocks.forEach((b, n) => this.#numbers.set(b.offset, n));
+    this.#mapOf = mapOf;
     const successors: number[][] = [[]];
     blocks.forEach((b, n) => {
       if (b.entered) successors[dispatcher]?.push(landingOf(n));
       successors[landingOf(n)] = [nodeOf(n)];
-      successors[nodeOf(n)] = b.next.map((offset) => nodeOf(this.#number(offset)));
+      successors[nodeOf(n)] = nextOf(b).map(nodeOf);
     });
     this.#structure = new Structure(successors);
     this.entries = blocks.filter((b) => b.entered).map((b) => b.offset);
@@ -92,11 +98,6 @@ export class Region {
     this.#fuelNeeded = this.#findFuel();
   }
 
-  #number(offset: number): number {
-    const n = this.#numbers.get(offset);
-    assert(n !== undefined, `block at ${offset}`);
-    return n;
-  }
   #block(node: number): Block {
     return this.blocks[(node - 1) >> 1] as Block;
   }
@@ -120,8 +121,7 @@ export class Region {
         const n = (node - 2) >> 1;
         const out = after[n] ?? kinds[n];
         if (!out) continue;
-        for (const next of this.#block(node).next) {
-          const to = this.#number(next);
+        for (const to of nextOf(this.#block(node))) {
           const known = found[to];
           found[to] = known ? meet(known, out) : out;
         }
@@ -202,7 +202,7 @@ export class Region {
   /** The end of every way out: the state is written back. */
   #leave(out: number[]): void {
     const locals = this.#locals;
-    const get = (name: 'exit' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [
+    const get = (name: 'exit' | 'exitOffset' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [
       Op.localGet,
       ...unsignedLeb(locals.named(name)),
     ];
@@ -212,10 +212,10 @@ export class Region {
       out.push(Op.localGet, 0, ...get('flagWord'), ...memoryCode(Op.i32Store, offsetOf('flagBits')));
       out.push(Op.localGet, 0, ...get('flagResult'), ...memoryCode(Op.i64Store, offsetOf('flagResult')));
     }
-    out.push(Op.localGet, 0, ...get('fuel'), ...get('exit'), ...i32(17), Op.i32ShrU, ...i32(0x3fff), Op.i32And, Op.i32Sub);
+    out.push(Op.localGet, 0, ...get('fuel'), ...get('exit'), ...i32(4), Op.i32ShrU, Op.i32Sub);
     out.push(...memoryCode(Op.i32Store, offsetOf('fuel')));
-    out.push(...get('exit'), ...i32(0), Op.i32LtS, Op.i32Eqz, Op.if, 0x40, Op.localGet, 0, ...get('codePage'));
-    out.push(...get('exit'), ...i32(3), Op.i32ShrU, ...i32(0x3fff), Op.i32And, Op.i64ExtendI32U, Op.i64Add);
+    out.push(...get('exit'), ...i32(ipIsSet), Op.i32And, Op.i32Eqz, Op.if, 0x40, Op.localGet, 0, ...get('codePage'));
+    out.push(...get('exitOffset'), Op.i64ExtendI32S, Op.i64Add);
     out.push(...memoryCode(Op.i64Store, offsetOf('ip')), Op.end);
     out.push(Op.localGet, 0, ...i32(0), ...memoryCode(Op.i32Store, offsetOf('record')));
     out.push(...get('exit'), ...i32(7), Op.i32And);
@@ -236,11 +236,15 @@ export class Region {
     });
   }
   #around(node: number): Surroundings {
+    const block = node === dispatcher ? undefined : this.#block(node);
     return {
       locals: this.#locals,
-      isBlock: (offset) => this.#numbers.has(offset),
+      target: block?.target,
+      behind: block?.behind,
+      returnTo: block?.returnTo === undefined ? undefined : { block: block.returnTo, offset: this.blocks[block.returnTo]?.offset ?? 0 },
       goTo: (out, target, kind, retired) => {
-        const to = nodeOf(this.#number(target));
+        const to = nodeOf(target);
+        if (block && target !== block.returnTo) this.#checkPage(block, target, kind, retired, out);
         this.#spend(out, retired);
         const wanted = this.#kind(to);
         if (!sameKind(kind, wanted)) {
@@ -250,7 +254,7 @@ export class Region {
         }
         this.#branch(node, to, out);
       },
-      exit: (out, kind, word) => this.#exit(out, kind, word),
+      exit: (out, kind, word, offset) => this.#exit(out, kind, word, offset),
       announceExit: (kind) => this.#announce(kind),
     };
   }
@@ -266,10 +270,12 @@ export class Region {
     const fuel = unsignedLeb(this.#locals.named('fuel'));
     out.push(Op.localGet, ...fuel, Op.i32Const, ...signedLeb(BigInt(retired)), Op.i32Sub, Op.localSet, ...fuel);
   }
-  #exit(out: number[], kind: FlagKind, word: number): void {
+  #exit(out: number[], kind: FlagKind, word: number, offset: number | undefined): void {
     const n = this.#exitKinds.findIndex((k) => sameKind(k, kind));
     assert(n >= 0, 'exit announced');
     out.push(Op.i32Const, ...signedLeb(BigInt(word)), Op.localSet, ...unsignedLeb(this.#locals.named('exit')));
+    if (offset !== undefined)
+      out.push(Op.i32Const, ...signedLeb(BigInt(offset)), Op.localSet, ...unsignedLeb(this.#locals.named('exitOffset')));
     out.push(Op.br, ...unsignedLeb(this.#locals.depth - (this.#exitDepths[n] as number)));
   }
 
@@ -303,7 +309,8 @@ export class Region {
   #body(node: number, out: number[]): void {
     if (node === dispatcher) return this.#dispatch(out);
     const block = this.#block(node);
-    const to = nodeOf(this.#number(block.offset));
+    const to = node + (node & 1); // of a landing, the block it is for
+    if (this.#isLanding(node)) this.#findFirstPage(block, out);
     if (this.#isChecked(node) || (this.#isLanding(node) && !this.#isChecked(to))) this.#checkFuel(node, out);
     if (this.#isLanding(node)) {
       this.#land(to, out);
@@ -334,7 +341,32 @@ export class Region {
     this.#close(out);
   }
   #exitUnstarted(node: number, kind: FlagKind, out: number[]): void {
-    this.#exit(out, kind, exitWord(asItselfOutcome, 0, this.#block(node).offset));
+    this.#exit(out, kind, exitWord(asItselfOutcome, 0), this.#block(node).offset);
+  }
+  /** Who comes in on another page brings that one's address. */
+  #findFirstPage(block: Block, out: number[]): void {
+    const page = pageOf(block.offset);
+    if (page === 0) return;
+    const local = unsignedLeb(this.#locals.named('codePage'));
+    out.push(Op.localGet, ...local, Op.i64Const, ...signedLeb(BigInt(page) << 12n), Op.i64Sub, Op.localSet, ...local);
+  }
+  /** Before control goes to another page: the TLB must have the code that was translated there. */
+  #checkPage(from: Block, to: number, kind: FlagKind, retired: number, out: number[]): void {
+    const target = this.blocks[to] as Block;
+    const page = pageOf(target.offset);
+    if (page === pageOf(from.offset)) return;
+    const locals = this.#locals;
+    const address = unsignedLeb(locals.temporary('i64'));
+    const entry = unsignedLeb(locals.temporary('i32'));
+    out.push(Op.localGet, ...unsignedLeb(locals.named('codePage')), Op.i64Const, ...signedLeb(BigInt(page) << 12n), Op.i64Add, Op.localTee, ...address);
+    out.push(Op.i32WrapI64, Op.i32Const, 8, Op.i32ShrU, Op.i32Const, ...signedLeb(0x3ff0n), Op.i32And);
+    out.push(Op.localGet, 0, Op.i32Add, Op.localTee, ...entry, ...memoryCode(Op.i64Load, codeTlbOffset));
+    out.push(Op.localGet, ...address, Op.localGet, 0, ...memoryCode(Op.i64Load, offsetOf('codeMode')), Op.i64Or, Op.i64Ne);
+    out.push(Op.localGet, ...entry, ...memoryCode(Op.i32Load, codeTlbOffset + 8), Op.i32Const, ...signedLeb(BigInt(this.#mapOf(page))), Op.i32Ne);
+    out.push(Op.i32Or);
+    this.#open(out, Op.if);
+    this.#exit(out, kind, exitWord(goOnOutcome, retired), target.offset);
+    this.#close(out);
   }
   /** From the vector that comes in to what the block expects. */
   #land(to: number, out: number[]): void {

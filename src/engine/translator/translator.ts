@@ -1,28 +1,103 @@
 /** The translator: makes regions of what the interpreter finds hot, many to a module, and forgets them when their code is written. */
 import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { Decoder } from '../../isa/decode.ts';
+import { At } from '../../cpu/state.ts';
+import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { shapeKey } from '../interpreter/handler.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
-import { type Code, discover, type Trait } from './discover.ts';
+import { type Block, type Code, discover, pageOf, type Step, type Trait } from './discover.ts';
 import { Region, traitOf } from './region.ts';
 
 /** So many hot places make a module; fewer do after they have waited for so many runs of the engine. */
 const batch = 32;
 const patience = 16;
 
+/** What the records of a place hold. */
 interface Entry {
   readonly slot: number;
   readonly entry: number;
 }
-
-interface Waiting {
-  readonly page: number;
+/** A region in use: the pages its code lies on, and where it is entered. */
+interface Installed {
+  readonly slot: number;
+  readonly pages: readonly number[];
+  readonly entries: readonly (readonly [page: number, offset: number])[];
+}
+/** A hot place, and the guest-virtual address that its page had. */
+interface Hot {
+  readonly address: bigint;
+  readonly offsets: Set<number>;
+}
+interface Made {
   readonly region: Region;
-  readonly name: string;
+  readonly view: PageView;
+}
+
+/** The pages around a region's first page, as the code TLB has them. */
+class PageView implements Code {
+  readonly restricted: boolean;
+  readonly #p: Processor;
+  readonly #decoder: Decoder;
+  readonly #interpreter: Interpreter;
+  readonly #translator: Translator;
+  readonly #first: number;
+  readonly #address: bigint;
+  readonly #pages = new Map<number, number | undefined>();
+  readonly #traits: Map<string, Trait>;
+
+  constructor(p: Processor, interpreter: Interpreter, translator: Translator, decoder: Decoder, traits: Map<string, Trait>, page: number, address: bigint) {
+    this.#p = p;
+    this.#interpreter = interpreter;
+    this.#translator = translator;
+    this.#decoder = decoder;
+    this.#traits = traits;
+    this.#first = page;
+    this.#address = address;
+    this.restricted = (page & 4) !== 0;
+  }
+  /** Frame * 8 + mode of a page, counted from the region's first; undefined when it is not known now. */
+  page(number: number): number | undefined {
+    if (number === 0) return this.#first;
+    if (!this.#pages.has(number)) {
+      const found = this.#interpreter.pageAt(this.#address + BigInt(number * pageBytes));
+      this.#pages.set(number, found !== undefined && (found & 7) === (this.#first & 7) ? found : undefined);
+    }
+    return this.#pages.get(number);
+  }
+  /** As a page and an offset in it. */
+  place(offset: number): readonly [page: number | undefined, offset: number] {
+    const number = pageOf(offset);
+    return [this.page(number), offset - number * pageBytes];
+  }
+  at(offset: number): Decoded | undefined {
+    const [page, within] = this.place(offset);
+    if (page === undefined) return undefined;
+    const start = Math.floor(page / 8) * pageBytes;
+    const decoded = this.#decoder.decode(this.#p.v.pool.bytes, start + within, start + pageBytes, 64);
+    return typeof decoded === 'string' ? undefined : decoded;
+  }
+  trait(decoded: Decoded): Trait {
+    // a constant can decide whether flags are set
+    if (decoded.immediates.length > 0 && decoded.row.operands[0]?.[0] !== 'J') return traitOf(decoded, this.restricted);
+    const key = (this.restricted ? '!' : '') + shapeKey(decoded);
+    let trait = this.#traits.get(key);
+    if (!trait) {
+      trait = traitOf(decoded, this.restricted);
+      this.#traits.set(key, trait);
+    }
+    return trait;
+  }
+  heat(offset: number): number {
+    const [page, within] = this.place(offset);
+    return page === undefined ? 0 : this.#interpreter.heat(page, within);
+  }
+  isTaken(offset: number): boolean {
+    const [page, within] = this.place(offset);
+    return page !== undefined && this.#translator.entry(page, within) !== undefined;
+  }
 }
 
 export class Translator implements Translation {
@@ -30,8 +105,8 @@ export class Translator implements Translation {
   readonly #interpreter: Interpreter;
   readonly #decoder: Decoder;
   readonly #entries = new Map<number, Map<number, Entry>>();
-  readonly #slots = new Map<number, number[]>();
-  #pending = new Map<number, Set<number>>();
+  readonly #installed = new Map<number, Set<Installed>>();
+  #pending = new Map<number, Hot>();
   #pendingCount = 0;
   #waited = 0;
   readonly #traits = new Map<string, Trait>();
@@ -45,12 +120,12 @@ export class Translator implements Translation {
   }
 
   hot(page: number, offset: number): void {
-    let offsets = this.#pending.get(page);
-    if (!offsets) {
-      offsets = new Set();
-      this.#pending.set(page, offsets);
+    let hot = this.#pending.get(page);
+    if (!hot) {
+      hot = { address: this.#p.v.get64(At.codePage), offsets: new Set() };
+      this.#pending.set(page, hot);
     }
-    offsets.add(offset);
+    hot.offsets.add(offset);
     this.#pendingCount++;
     if (this.#pendingCount >= batch) this.translate();
   }
@@ -63,17 +138,24 @@ export class Translator implements Translation {
   forget(frame: number): void {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
       this.#pending.delete(page);
-      this.#entries.delete(page);
-      for (const slot of this.#slots.get(page) ?? []) {
-        this.#interpreter.release(slot);
-        this.counts.forgotten++;
-      }
-      this.#slots.delete(page);
+      for (const region of this.#installed.get(page) ?? []) this.#drop(region);
     }
   }
+  #drop(region: Installed): void {
+    for (const [page, offset] of region.entries) {
+      const entries = this.#entries.get(page);
+      if (entries?.get(offset)?.slot !== region.slot) continue;
+      entries.delete(offset);
+      this.#interpreter.leave(page, offset, region.slot);
+    }
+    for (const page of region.pages) this.#installed.get(page)?.delete(region);
+    this.#interpreter.release(region.slot);
+    this.counts.forgotten++;
+  }
   clear(): void {
-    for (const slots of this.#slots.values()) for (const slot of slots) this.#interpreter.release(slot);
-    this.#slots.clear();
+    const regions = new Set([...this.#installed.values()].flatMap((set) => [...set]));
+    for (const region of regions) this.#interpreter.release(region.slot);
+    this.#installed.clear();
     this.#entries.clear();
     this.#pending.clear();
     this.#pendingCount = 0;
@@ -86,81 +168,60 @@ export class Translator implements Translation {
     this.#waited = 0;
     const module = new ModuleBuilder();
     module.importMemory();
-    const waiting: Waiting[] = [];
-    for (const [page, offsets] of pending) {
-      const seeds = [...offsets];
-      while (seeds.length > 0) {
-        const region = this.#region(page, seeds);
-        if (region) {
-          const name = `r${waiting.length}`;
-          module.add(region.function(name));
-          waiting.push({ page, region, name });
-        }
-        const made = new Set(region?.entries);
-        const rest = seeds.slice(1).filter((s) => !made.has(s));
-        seeds.length = 0;
-        seeds.push(...rest);
+    const made: Made[] = [];
+    const taken = new Set<string>();
+    for (const [page, { address, offsets }] of pending) {
+      for (const offset of offsets) {
+        if (taken.has(`${page}:${offset}`)) continue;
+        const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, this.#traits, page, address);
+        const blocks = discover(view, [offset]);
+        if (blocks.length === 0) continue;
+        const region = this.#region(blocks, view);
+        module.add(region.function(`r${made.length}`));
+        made.push({ region, view });
+        for (const entry of region.entries) taken.add(view.place(entry).join(':'));
       }
     }
-    if (waiting.length > 0) this.#install(module, waiting);
+    if (made.length > 0) this.#install(module, made);
   }
-  #region(page: number, seeds: readonly number[]): Region | undefined {
-    const code = this.#codeOf(page);
-    const blocks = discover(code, seeds);
-    if (blocks.length === 0) return undefined;
-    const frame = Math.floor(page / 8);
+  #region(blocks: readonly Block[], view: PageView): Region {
     for (const b of blocks) {
-      const last = b.steps.at(-1);
-      if (last) this.#interpreter.markCode(frame, b.offset, last.offset + last.decoded.length);
       this.counts.instructions += b.steps.length;
+      const last = b.steps.at(-1) as Step;
+      const [page, start] = view.place(b.offset);
+      if (page !== undefined) this.#interpreter.markCode(Math.floor(page / 8), start, start + last.offset + last.decoded.length - b.offset);
     }
-    return new Region(blocks, (page & 4) !== 0);
+    return new Region(blocks, view.restricted, (number) => this.#interpreter.mapAddress(view.page(number) ?? 0));
   }
-  #codeOf(page: number): Code {
-    const { bytes } = this.#p.v.pool;
-    const start = Math.floor(page / 8) * pageBytes;
-    const restricted = (page & 4) !== 0;
-    return {
-      at: (offset) => {
-        const decoded = this.#decoder.decode(bytes, start + offset, start + pageBytes, 64);
-        return typeof decoded === 'string' ? undefined : decoded;
-      },
-      trait: (decoded) => {
-        // a constant can decide whether flags are set
-        if (decoded.immediates.length > 0 && decoded.row.operands[0]?.[0] !== 'J') return traitOf(decoded, restricted);
-        const key = (restricted ? '!' : '') + shapeKey(decoded);
-        let trait = this.#traits.get(key);
-        if (!trait) {
-          trait = traitOf(decoded, restricted);
-          this.#traits.set(key, trait);
-        }
-        return trait;
-      },
-      isMet: (offset) => this.#interpreter.hasMet(page, offset),
-      isTaken: (offset) => this.entry(page, offset) !== undefined,
-    };
-  }
-  #install(module: ModuleBuilder, waiting: readonly Waiting[]): void {
+  #install(module: ModuleBuilder, made: readonly Made[]): void {
     const bytes = module.bytes();
     this.counts.modules++;
     this.counts.bytes += bytes.length;
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: this.#p.v.pool.memory } });
-    for (const { page, region, name } of waiting) {
-      const slot = this.#interpreter.install(present(exports[name], 'region') as () => number);
+    for (const [n, { region, view }] of made.entries()) {
+      const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
       if (slot === undefined) return;
       this.counts.regions++;
-      const slots = this.#slots.get(page);
-      if (slots) slots.push(slot);
-      else this.#slots.set(page, [slot]);
+      this.#remember(region, view, slot);
+    }
+  }
+  #remember(region: Region, view: PageView, slot: number): void {
+    const pages = [...new Set(region.blocks.map((b) => view.place(b.offset)[0]).filter((page) => page !== undefined))];
+    const places = region.entries.map((offset) => view.place(offset)).filter((place): place is readonly [number, number] => place[0] !== undefined);
+    const installed: Installed = { slot, pages, entries: places };
+    for (const page of pages) {
+      const regions = this.#installed.get(page);
+      if (regions) regions.add(installed);
+      else this.#installed.set(page, new Set([installed]));
+    }
+    for (const [entry, [page, offset]] of places.entries()) {
       let entries = this.#entries.get(page);
       if (!entries) {
         entries = new Map();
         this.#entries.set(page, entries);
       }
-      for (const [entry, offset] of region.entries.entries()) {
-        entries.set(offset, { slot, entry });
-        this.#interpreter.enter(page, offset, slot, entry);
-      }
+      entries.set(offset, { slot, entry });
+      this.#interpreter.enter(page, offset, slot, entry);
     }
   }
 }
