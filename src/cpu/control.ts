@@ -65,7 +65,7 @@ function writeCr3(p: Processor, value: bigint): void {
   const kept = pcid ? value & ~(1n << 63n) : value;
   if (v.longActive && (kept & (reservedCr3 | (1n << 63n))) !== 0n) throw protection(0);
   v.set64(At.cr3, kept);
-  v.flushTlb(); // also with bit 63 set: translations may be dropped at any time
+  v.filled.flushLocal(); // also with bit 63 set: translations may be dropped at any time
 }
 
 function writeCr4(p: Processor, value: bigint): void {

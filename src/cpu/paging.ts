@@ -5,7 +5,7 @@
 import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
-import { At, Cr0, Cr4, codeTlbOffset, Efer, Flag, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
+import { At, Cr0, Cr4, codeTlbOffset, codeTlbSlot, Efer, Flag, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** `user`: with the rights of CPL 3; `implicit`: a supervisor access that SMAP's AC does not lift (descriptor tables). */
@@ -43,6 +43,8 @@ export interface Translation {
   writable: boolean;
   execute: boolean;
   dirty: boolean;
+  /** The translation stays when CR3 changes. */
+  global: boolean;
 }
 
 export function canonical(high: number): boolean {
@@ -54,7 +56,7 @@ const halves = (address: bigint): readonly [low: number, high: number] => [Numbe
 
 export class Paging {
   readonly #v: Vcpu;
-  readonly found: Translation = { page: 0, user: true, writable: true, execute: true, dirty: true };
+  readonly found: Translation = { page: 0, user: true, writable: true, execute: true, dirty: true, global: false };
   /** Words of tables passed by the walk, to be marked accessed when it succeeds. */
   readonly #passed = new Int32Array(4);
   #passedCount = 0;
@@ -86,6 +88,7 @@ export class Paging {
     const f = this.found;
     f.page = low >>> 12;
     f.user = f.writable = f.execute = f.dirty = true;
+    f.global = false;
   }
   #fault(low: number, high: number, access: Access, bits: number): never {
     const v = this.#v;
@@ -148,6 +151,7 @@ export class Paging {
         f.writable = writable;
         f.execute = execute;
         f.dirty = (entry & Entry.dirty) !== 0;
+        f.global = (entry & Entry.global) !== 0 && (v.cr4 & Cr4.pge) !== 0;
         return;
       }
       table = base;
@@ -157,6 +161,7 @@ export class Paging {
   #walkLegacy(low: number, access: Access): void {
     const v = this.#v;
     const f = this.found;
+    f.global = false;
     const outer = this.#entry(v.cr3 >>> 12, (low >>> 22) * 4);
     const directory = outer < 0 ? -1 : this.#word(outer);
     if ((directory & Entry.present) === 0) this.#fault(low, 0, access, 0);
@@ -226,6 +231,7 @@ export class Paging {
     if (v.checksAlignment || isWatched(v, low, v.longActive ? high : 0)) return;
     const entry = (v.get(At[table]) + ((low >>> 8) & 0x3ff0)) >>> 2;
     const page = low & ~0xfff;
+    v.filled.note(entry, this.found.global);
     v.words[entry] = page;
     v.words[entry + 1] = v.longActive ? high : 0;
     v.words[entry + 2] = (frame * pageBytes - page) | 0;
@@ -335,8 +341,10 @@ export class Paging {
         v.words[entry] = v.words[entry + 1] = -1;
       }
     }
-    const entry = (v.base + codeTlbOffset + slot) >>> 2;
-    v.words[entry] = v.words[entry + 1] = -1;
+    for (let mode = 0; mode < 16; mode++) {
+      const entry = (v.base + codeTlbOffset + codeTlbSlot(low, mode)) >>> 2;
+      v.words[entry] = v.words[entry + 1] = -1;
+    }
   }
 
   // --- access by TypeScript, by linear address

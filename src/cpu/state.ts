@@ -117,5 +117,7 @@ export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
 /** A bank that is never filled: while alignment is checked every access takes the slow path. */
 export const emptyBankOffset = writeTlbOffset + 3 * tlbBankBytes;
 export const codeTlbOffset = emptyBankOffset + tlbBankBytes;
-const codeTlbEntries = 1024;
+const codeTlbEntries = 4096;
+/** Where in the code TLB an address is looked for; the mode (user, code size) keeps kernel and programs apart. In bytes. */
+export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 8) & 0xfff0) ^ ((codeMode << 12) & 0xf000);
 export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;

@@ -2,6 +2,7 @@
 import type { FramePool } from '../memory/pool.ts';
 import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
+import { FilledEntries } from './filled.ts';
 import type { LocalApic } from './local-apic.ts';
 import { At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
 
@@ -49,6 +50,8 @@ export class Vcpu {
   /** Word indices of what every page walk reads. */
   readonly #at: { readonly cr0: number; readonly cr3: number; readonly cr4: number; readonly efer: number; readonly cpl: number; readonly flags: number; readonly debug: number };
   readonly quads: BigUint64Array<ArrayBuffer>;
+  /** Entries of the software TLBs in use. */
+  readonly filled: FilledEntries;
 
   constructor(parts: VcpuParts) {
     this.id = parts.id;
@@ -66,6 +69,8 @@ export class Vcpu {
     const at = (field: StateField, index = 0): number => (this.base + offsetOf(field, index)) >>> 2;
     this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), cpl: at('cpl'), flags: at('systemFlags'), debug: at('debug', 7) };
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
+    this.filled = new FilledEntries(this.words, () => this.#clearTlb());
+    this.#clearTlb();
     this.powerOn();
   }
 
@@ -164,6 +169,9 @@ export class Vcpu {
   }
   /** Drops every translation of data and code addresses. */
   flushTlb(): void {
+    this.filled.flush();
+  }
+  #clearTlb(): void {
     this.pool.bytes.fill(0xff, this.base + readTlbOffset, this.base + vcpuAreaBytes);
   }
 

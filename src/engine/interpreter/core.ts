@@ -22,6 +22,11 @@ const store64 = (offset: number): number[] => memoryCode(Op.i64Store, offset);
 
 /** Offset of an entry in a direct-mapped table of 1024 entries: bits 12 to 21 of the address. */
 const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0x3ff0), Op.i32And];
+/** Likewise in the code TLB, as `codeTlbSlot` says. */
+const codeEntryOffset = (address: number): number[] => [
+  ...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0xfff0), Op.i32And,
+  ...get(0), ...load32(offsetOf('codeMode')), ...i32(12), Op.i32Shl, ...i32(0xf000), Op.i32And, Op.i32Xor,
+];
 const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
 const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];
 
@@ -29,7 +34,7 @@ const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i6
 export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 const outcomeMax = 7;
 /** After so many entries a place is worth translating. */
-export const hotEntries = 1000;
+export const hotEntries = 2000;
 
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 
@@ -94,7 +99,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
     code: [
       ...get(0), ...load64(offsetOf('ip')), ...tee(4), ...get(0), ...load64(offsetOf('segmentBase', 1)), Op.i64Add, ...set(1),
-      ...get(0), ...i32(codeTlbOffset), Op.i32Add, ...entryOffset(1), Op.i32Add, ...tee(2), ...load64(0),
+      ...get(0), ...i32(codeTlbOffset), Op.i32Add, ...codeEntryOffset(1), Op.i32Add, ...tee(2), ...load64(0),
       ...get(1), ...i64(-4096n), Op.i64And, ...get(0), ...load64(offsetOf('codeMode')), Op.i64Or, Op.i64Eq, Op.if, 0x40,
       ...get(2), ...load32(8), ...low(1), ...i32(0xfff), Op.i32And, ...i32(2), Op.i32Shl, Op.i32Add, ...load32(0), ...tee(3), Op.if, 0x40,
       ...get(0), ...get(4), ...get(1), ...i64(0xfffn), Op.i64And, Op.i64Sub, ...store64(offsetOf('codePage')),

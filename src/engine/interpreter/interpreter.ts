@@ -5,7 +5,7 @@ import { Fault, Vector } from '../../cpu/fault.ts';
 import { helpers } from '../../cpu/helpers/index.ts';
 import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At, codeTlbOffset, offsetOf, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { At, codeTlbOffset, codeTlbSlot, offsetOf, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
@@ -152,7 +152,8 @@ export class Interpreter implements CodeWatch {
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
     const offset = low & 0xfff;
     const map = this.#map(frame, Number(v.get64(At.codeMode)) & 7);
-    const entry = (v.base + codeTlbOffset + ((low >>> 8) & 0x3ff0)) >>> 2;
+    const entry = (v.base + codeTlbOffset + codeTlbSlot(low, Number(v.get64(At.codeMode)))) >>> 2;
+    v.filled.note(entry, paging.found.global);
     v.words[entry] = (low & ~0xfff) | Number(v.get64(At.codeMode));
     v.words[entry + 1] = high;
     v.words[entry + 2] = map;
@@ -287,7 +288,7 @@ export class Interpreter implements CodeWatch {
   pageAt(address: bigint): number | undefined {
     const { v } = this.#p;
     const tag = BigInt.asUintN(64, address) | v.get64(At.codeMode);
-    const entry = v.base + codeTlbOffset + Number((address >> 8n) & 0x3ff0n);
+    const entry = v.base + codeTlbOffset + codeTlbSlot(Number(address & 0xffff_ffffn), Number(v.get64(At.codeMode)));
     if (v.pool.view.getBigUint64(entry, true) !== tag) return undefined;
     return this.#pages.get(v.words[(entry + 8) >>> 2] ?? 0);
   }

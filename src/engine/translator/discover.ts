@@ -42,7 +42,7 @@ export interface Code {
 }
 
 const instructionsMax = 400;
-const callDepthMax = 5;
+const callDepthMax = 4;
 /** What must be as hot as this to be taken in. */
 const warm = 1 / 32;
 const warmCallee = 1 / 4;
