@@ -140,6 +140,22 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(0), Op.call, ...unsignedLeb(lookup),
     ],
   });
+  // an instruction on two pages: done when the TLB still has the second page where it was. locals: 2 linear address, 3 entry
+  module.add({
+    name: 'crossing', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: ['i64', 'i32'],
+    code: [
+      ...refund,
+      ...get(0), ...load64(offsetOf('codePage')), ...get(0), ...load64(offsetOf('segmentBase', 1)), Op.i64Add, ...i64(4096n), Op.i64Add, ...set(2),
+      ...get(0), ...codeEntryOffset(2), Op.i32Add, ...tee(3), ...load64(codeTlbOffset),
+      ...get(2), ...get(0), ...load64(offsetOf('codeMode')), Op.i64Or, Op.i64Eq,
+      ...get(3), ...load32(codeTlbOffset + 8), ...get(1), ...load32(Record.second), Op.i32Eq, Op.i32And, Op.if, 0x40,
+      ...get(1), ...i32(asItself), Op.i32Or, Op.return, Op.end,
+      ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
+      // what is looked up there must be found anew
+      ...get(2), ...i64(4096n), Op.i64Sub, ...set(2), ...get(0), ...codeEntryOffset(2), Op.i32Add, ...i64(-1n), ...store64(codeTlbOffset),
+      ...get(0), ...i32(0), ...store32(offsetOf('record')), ...i32(0),
+    ],
+  });
   // an entry of code that is not translated: counted, and reported once it is entered often
   module.add({
     name: 'count', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: ['i32'],

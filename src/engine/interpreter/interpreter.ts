@@ -33,12 +33,8 @@ const tableSize = 49_152;
 const gotoHandler = 1;
 const relookupHandler = 2;
 const countHandler = 3;
-const firstHandler = 4;
-
-interface CrossingRecord {
-  readonly bytes: Uint8Array;
-  readonly record: number;
-}
+const crossingHandler = 4;
+const firstHandler = 5;
 
 export class Interpreter implements CodeWatch {
   readonly #p: Processor;
@@ -63,7 +59,8 @@ export class Interpreter implements CodeWatch {
   readonly #maps = new Map<number, number>();
   /** Pages by their maps. */
   readonly #pages = new Map<number, number>();
-  readonly #crossings = new Map<number, CrossingRecord>();
+  /** Records of instructions that end on a frame and begin on another. */
+  readonly #crossings = new Map<number, number[]>();
   readonly #crossingBytes = new Uint8Array(16);
   /** How often what happened; for profiles. */
   readonly counts = { traces: 0, records: 0, shapes: 0, invalidations: 0, arenaFlushes: 0 };
@@ -82,6 +79,7 @@ export class Interpreter implements CodeWatch {
     this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);
     this.#table.set(countHandler, core.count as () => number);
+    this.#table.set(crossingHandler, core.crossing as () => number);
   }
 
   /** From here on, places that are entered often are reported. */
@@ -136,7 +134,7 @@ export class Interpreter implements CodeWatch {
   // --- finding and decoding code
 
   #find(): number {
-    const { v, paging } = this.#p;
+    const { v } = this.#p;
     const ip = v.get64(At.ip);
     const long = v.long;
     const linear = BigInt.asUintN(long ? 64 : 32, ip + v.get64(At.segmentBase, 1));
@@ -144,22 +142,18 @@ export class Interpreter implements CodeWatch {
     const low = Number(linear & 0xffff_ffffn) | 0;
     const high = Number(linear >> 32n) | 0;
     if (long && high >> 15 !== 0 && high >> 15 !== -1) throw new Fault(Vector.protection, 0);
-    if (this.#next + mapBytes + (longestTrace + 2) * recordBytes > this.#arena.end) this.flush();
+    if (this.#next + 2 * mapBytes + (longestTrace + 2) * recordBytes > this.#arena.end) this.flush();
     if (this.#nextHandler + longestTrace + 4 > handlersEnd) this.#forgetHandlers();
     if (this.#flushWanted) this.flush();
-    const page = paging.translate(low, high, accessOf(v, 'fetch'));
-    const frame = v.space.frameOf(page);
+    const { frame, map } = this.#enterPage(linear);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
     const offset = low & 0xfff;
-    const map = this.#map(frame, Number(v.get64(At.codeMode)) & 7);
-    const entry = (v.base + codeTlbOffset + codeTlbSlot(low, Number(v.get64(At.codeMode)))) >>> 2;
-    v.filled.note(entry, paging.found.global);
-    v.words[entry] = (low & ~0xfff) | Number(v.get64(At.codeMode));
-    v.words[entry + 1] = high;
-    v.words[entry + 2] = map;
+    const mode = Number(v.get64(At.codeMode)) & 7;
     v.set64(At.codePage, BigInt.asUintN(64, ip - BigInt(offset)));
     const known = v.words[(map >>> 2) + offset] ?? 0;
-    return known !== 0 ? known : this.#decodeTrace(frame, Number(v.get64(At.codeMode)) & 7, map, offset, linear);
+    if (known === 0) return this.#decodeTrace(frame, mode, map, offset, linear);
+    const crosses = v.pool.view.getUint16(known + Record.handler, true) === crossingHandler;
+    return crosses ? this.#crossing(frame, map, offset, linear, mode) : known;
   }
 
   #map(frame: number, mode: number): number {
@@ -196,7 +190,7 @@ export class Interpreter implements CodeWatch {
       }
       const decoded = this.#decoder.decode(bytes, host + offset, host + pageBytes, code);
       if (decoded === 'short') {
-        if (offset === start) return this.#crossing(frame, offset, linear);
+        if (offset === start) return this.#crossing(frame, map, offset, linear, mode);
         break;
       }
       const record = this.#writeRecord(decoded, offset);
@@ -217,27 +211,50 @@ export class Interpreter implements CodeWatch {
     return first;
   }
 
-  /** An instruction on two pages: found again by its bytes each time, since either page may change its mapping alone. */
-  #crossing(frame: number, offset: number, linear: bigint): number {
-    const { v, paging } = this.#p;
+  /** An instruction on two pages: its record holds while the second page is where it was. */
+  #crossing(frame: number, map: number, offset: number, linear: bigint, mode: number): number {
+    const { v } = this.#p;
     const here = pageBytes - offset;
-    const next = BigInt.asUintN(v.long ? 64 : 32, linear + BigInt(here));
-    const page = paging.translate(Number(next & 0xffff_ffffn) | 0, Number(next >> 32n) | 0, accessOf(v, 'fetch'));
-    const second = v.space.frameOf(page);
+    const second = this.#enterPage(BigInt.asUintN(v.long ? 64 : 32, linear + BigInt(here)));
+    const known = v.words[(map >>> 2) + offset] ?? 0;
+    if (known !== 0 && (v.words[(known + Record.second) >>> 2] ?? 0) === second.map) return known;
     const bytes = this.#crossingBytes;
     bytes.fill(0xff);
     const first = frame * pageBytes + offset;
     for (let n = 0; n < here; n++) bytes[n] = v.pool.bytes[first + n] ?? 0;
-    if (second !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second * pageBytes + n - here] ?? 0;
-    const key = (frame * pageBytes + offset) * 16 + Number(v.get64(At.codeMode));
-    const known = this.#crossings.get(key);
-    if (known && sameBytes(known.bytes, bytes)) return known.record;
+    if (second.frame !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second.frame * pageBytes + n - here] ?? 0;
     const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
     const record = this.#writeRecord(decoded === 'short' ? 'long' : decoded, offset);
+    v.pool.view.setUint32(record + Record.page, frame * 8 + mode, true);
+    v.words[(record + Record.second) >>> 2] = second.map;
     this.#writePseudo(relookupHandler, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
     this.#compileMissing();
-    this.#crossings.set(key, { bytes: bytes.slice(), record });
+    if (second.frame === 0) return record; // used once: there is nothing that would tell when it is out of date
+    v.pool.view.setUint16(record + Record.handler, crossingHandler, true);
+    v.words[(map >>> 2) + offset] = record;
+    this.markCode(frame, offset, pageBytes);
+    this.markCode(second.frame, 0, 16 - here);
+    const records = this.#crossings.get(second.frame);
+    if (records) records.push(record);
+    else this.#crossings.set(second.frame, [record]);
     return record;
+  }
+  /** The frame at a linear address with its map, which the code TLB has from now on. */
+  #enterPage(linear: bigint): { readonly frame: number; readonly map: number } {
+    const { v, paging } = this.#p;
+    const low = Number(linear & 0xffff_ffffn) | 0;
+    const high = Number(linear >> 32n) | 0;
+    const page = paging.translate(low, high, accessOf(v, 'fetch'));
+    const frame = v.space.frameOf(page);
+    if (frame === 0) return { frame, map: 0 };
+    const mode = Number(v.get64(At.codeMode));
+    const map = this.#map(frame, mode & 7);
+    const entry = (v.base + codeTlbOffset + codeTlbSlot(low, mode)) >>> 2;
+    v.filled.note(entry, paging.found.global);
+    v.words[entry] = (low & ~0xfff) | mode;
+    v.words[entry + 1] = high;
+    v.words[entry + 2] = map;
+    return { frame, map };
   }
 
   #dispatchTo(record: number, handler: number): void {
@@ -404,6 +421,8 @@ export class Interpreter implements CodeWatch {
     pool.code[frame * 2] = 0;
     pool.code[frame * 2 + 1] = 0;
     this.#translation?.forget(frame);
+    for (const record of this.#crossings.get(frame) ?? []) this.#dropCrossing(record);
+    this.#crossings.delete(frame);
     for (let mode = 0; mode < 8; mode++) {
       const map = this.#maps.get(frame * 8 + mode);
       if (map === undefined) continue;
@@ -416,6 +435,13 @@ export class Interpreter implements CodeWatch {
     }
   }
 
+  #dropCrossing(record: number): void {
+    const { v } = this.#p;
+    const map = this.#maps.get(v.pool.view.getUint32(record + Record.page, true)) ?? 0;
+    const place = (map >>> 2) + v.pool.view.getUint16(record + Record.offset, true);
+    if (map !== 0 && v.words[place] === record) v.words[place] = 0;
+    this.#dispatchTo(record, relookupHandler);
+  }
   /** Forgets all decoded code; only while no record is current. */
   flush(): void {
     const { v } = this.#p;
@@ -499,11 +525,6 @@ export class Interpreter implements CodeWatch {
     indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
   }
 }
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {
-  for (let n = 0; n < 16; n++) if (a[n] !== b[n]) return false;
-  return true;
-};
 
 /** What a record's operand field holds: the state offset of a register, or a small number. */
 function operandField(operand: DecodedOperand, decoded: Decoded): number {

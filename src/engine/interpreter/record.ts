@@ -1,5 +1,5 @@
-/** A decoded instruction as the interpreter's handlers read it: 40 bytes in machine memory. */
-export const recordBytes = 40;
+/** A decoded instruction as the interpreter's handlers read it: 48 bytes in machine memory. */
+export const recordBytes = 48;
 export const Record = {
   /** u16: index in the table of what is to be done here: a handler, the counter of entries, or a region of translated code. */
   handler: 0,
@@ -27,6 +27,8 @@ export const Record = {
   entry: 34,
   /** u32: frame * 8 + code mode. */
   page: 36,
+  /** u32: of an instruction on two pages, the map of the second. */
+  second: 40,
 } as const;
 /** Added to a record's address: do what the instruction itself does, whatever it enters. */
 export const asItself = Record.own - Record.handler;
