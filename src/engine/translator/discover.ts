@@ -37,8 +37,8 @@ export interface Code {
   trait(decoded: Decoded): Trait;
   /** How often it was entered, as a part of what makes a place hot; 0 when it never ran, 1 when nobody counted. */
   heat(offset: number): number;
-  /** Another region is entered there. */
-  isTaken(offset: number): boolean;
+  /** It is hot, or another region is entered there: this one is entered there from now on, if the place is part of it. */
+  isWanted(offset: number): boolean;
 }
 
 const instructionsMax = 400;
@@ -108,14 +108,10 @@ class Discovery {
     this.entered.add(offset);
     this.#lead(context, offset);
   }
-  #stops(context: Context, offset: number): boolean {
-    if (context === this.root) return this.#code.isTaken(offset) && !this.#seeds.includes(offset);
-    return false;
-  }
-
   #walk(context: Context, start: number): void {
     const isSeed = context === this.root && this.#seeds.includes(start);
-    if (!isSeed && (this.#stops(context, start) || this.#code.heat(start) < warm)) return;
+    if (!isSeed && this.#code.heat(start) < warm) return;
+    if (context === this.root && this.#code.isWanted(start)) this.entered.add(start);
     for (let at = start; !context.steps.has(at) && this.#count < instructionsMax; ) {
       const decoded = this.#code.at(at);
       if (!decoded) return;
@@ -125,7 +121,7 @@ class Discovery {
       if (endsBlock(step)) return this.#end(context, step);
       at = behindOf(step);
       if (pageOf(at) !== pageOf(step.offset)) return this.#lead(context, at);
-      if (this.#stops(context, at)) return;
+      if (context === this.root && this.#code.isWanted(at)) return this.#lead(context, at);
     }
   }
   #end(context: Context, step: Step): void {

@@ -94,9 +94,9 @@ class PageView implements Code {
     const [page, within] = this.place(offset);
     return page === undefined ? 0 : this.#interpreter.heat(page, within);
   }
-  isTaken(offset: number): boolean {
+  isWanted(offset: number): boolean {
     const [page, within] = this.place(offset);
-    return page !== undefined && this.#translator.entry(page, within) !== undefined;
+    return page !== undefined && this.#translator.isWanted(page, within);
   }
 }
 
@@ -107,6 +107,8 @@ export class Translator implements Translation {
   readonly #entries = new Map<number, Map<number, Entry>>();
   readonly #installed = new Map<number, Set<Installed>>();
   #pending = new Map<number, Hot>();
+  /** What is being translated. */
+  #wanted = new Map<number, Hot>();
   #pendingCount = 0;
   #waited = 0;
   readonly #traits = new Map<string, Trait>();
@@ -152,6 +154,11 @@ export class Translator implements Translation {
     this.#interpreter.release(region.slot);
     this.counts.forgotten++;
   }
+  /** A region has lost an entry to another; the last one takes it with it. */
+  #supersede(page: number, slot: number): void {
+    for (const region of this.#installed.get(page) ?? [])
+      if (region.slot === slot && !region.entries.some(([at, offset]) => this.entry(at, offset)?.slot === slot)) this.#drop(region);
+  }
   clear(): void {
     const regions = new Set([...this.#installed.values()].flatMap((set) => [...set]));
     for (const region of regions) this.#interpreter.release(region.slot);
@@ -169,20 +176,28 @@ export class Translator implements Translation {
     const module = new ModuleBuilder();
     module.importMemory();
     const made: Made[] = [];
-    const taken = new Set<string>();
+    this.#wanted = pending;
     for (const [page, { address, offsets }] of pending) {
-      for (const offset of offsets) {
-        if (taken.has(`${page}:${offset}`)) continue;
+      for (const offset of [...offsets].sort((a, b) => a - b)) {
+        if (!offsets.has(offset)) continue; // part of a region made before
         const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, this.#traits, page, address);
         const blocks = discover(view, [offset]);
         if (blocks.length === 0) continue;
         const region = this.#region(blocks, view);
         module.add(region.function(`r${made.length}`));
         made.push({ region, view });
-        for (const entry of region.entries) taken.add(view.place(entry).join(':'));
+        for (const entry of region.entries) {
+          const [at, within] = view.place(entry);
+          if (at !== undefined) pending.get(at)?.offsets.delete(within);
+        }
       }
     }
+    this.#wanted = new Map();
     if (made.length > 0) this.#install(module, made);
+  }
+  /** Whether a region that has this place should be entered there. */
+  isWanted(page: number, offset: number): boolean {
+    return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
   }
   #region(blocks: readonly Block[], view: PageView): Region {
     for (const b of blocks) {
@@ -220,7 +235,9 @@ export class Translator implements Translation {
         entries = new Map();
         this.#entries.set(page, entries);
       }
+      const before = entries.get(offset);
       entries.set(offset, { slot, entry });
+      if (before) this.#supersede(page, before.slot);
       this.#interpreter.enter(page, offset, slot, entry);
     }
   }
