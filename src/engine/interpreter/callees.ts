@@ -3,6 +3,7 @@ import type { HelperName } from '../../isa/helper-names.ts';
 import type { Signature } from '../wasm/module.ts';
 import type { FastFloat } from './core-float.ts';
 import { type LegacyName, legacyParameters } from './core-legacy.ts';
+import { type RunName, runSignature } from './core-runs.ts';
 
 /** Functions of the core module and of TypeScript that handlers call. */
 export type Callee =
@@ -11,8 +12,7 @@ export type Callee =
   | `store${8 | 16 | 32 | 64 | 128}`
   | 'lookup'
   | 'raise'
-  | 'bulkMove'
-  | 'bulkStore'
+  | RunName
   | `float:${FastFloat}:${32 | 64}`
   | `legacy:${LegacyName}`
   | `helper:${HelperName}/${number}`;
@@ -28,7 +28,7 @@ export function calleeSignature(callee: Callee): Signature {
   if (callee.startsWith('float:')) return { parameters: ['i32', 'i64', 'i64'], results: ['i64'] };
   if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
   if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
-  if (callee === 'bulkMove' || callee === 'bulkStore') return { parameters: ['i32', 'i32', 'i32', 'i32'], results: [] };
+  if (callee === 'moveRun' || callee === 'storeRun') return runSignature;
   if (callee === 'load128') return { parameters: ['i32', 'i64'], results: ['v128'] };
   if (callee === 'store128') return { parameters: ['i32', 'i64', 'v128'], results: [] };
   if (callee.startsWith('load')) return { parameters: ['i32', 'i64'], results: ['i64'] };

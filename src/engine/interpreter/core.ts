@@ -8,6 +8,7 @@ import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/m
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
+import { addRunFunctions } from './core-runs.ts';
 import { asItself, Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
@@ -166,6 +167,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(1), ...i32(asItself), Op.i32Or,
     ],
   });
+  addRunFunctions(module);
   addFloatFunctions(module, floatSlow);
   const { load16 = 0, load32: loadDouble = 0, store16 = 0, store32: storeDouble = 0 } = indices;
   addLegacyFunctions(module, { load16, load32: loadDouble, store16, store32: storeDouble }, (name) => legacyHelpers[name] ?? 0);

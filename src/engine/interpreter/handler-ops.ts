@@ -187,13 +187,24 @@ export class HandlerOps extends WasmOps {
     this.leave(this.record);
   }
   bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void {
-    if (form.addressSize !== 64) return;
-    // not worth a call for a few iterations, nor downward
+    if (form.addressSize !== 64 || !form.long) return;
+    // all but the last iteration, as far as the fuel goes; not worth a call for a few, nor downward
     const up = this.isZero(this.and(this.field('systemFlags'), this.i32(0x400)));
     const long = this.ltu(this.constant(bulkIterationsMin), this.register(1, 64));
-    this.when(this.and(up, long), () =>
-      this.#call(kind, [this.state, this.i32(form.size / 8), this.i32(form.addressSize), this.i32(form.segment)]),
-    );
+    const fuel = this.graph.node('i32', [Op.i32LtS], [this.i32(0), this.field('fuel')], true, 1);
+    this.when(this.and(this.and(up, long), fuel), () => {
+      const rest = this.sub(this.register(1, 64), this.constant(1));
+      const left = this.wide(this.field('fuel'));
+      const scale = this.i32(Math.log2(form.size / 8));
+      const moves = kind === 'bulkMove';
+      const from = moves ? this.linear(form.segment, this.register(6, 64), 0, false) : this.register(0, form.size);
+      const most = this.select(this.ltu(rest, left), rest, left);
+      const done = this.#call(moves ? 'moveRun' : 'storeRun', [this.state, this.register(7, 64), from, most, scale]);
+      const bytes = this.shl(done, this.constant(Math.log2(form.size / 8)));
+      for (const n of moves ? [6, 7] : [7]) this.setRegister(n, 64, this.add(this.register(n, 64), bytes));
+      this.setRegister(1, 64, this.sub(this.register(1, 64), this.wide(done)));
+      this.setField('fuel', this.graph.node('i32', [Op.i32Sub], [this.field('fuel'), done], true, 32));
+    });
   }
   exitNext(): void {
     this.setField('ip', this.next());

@@ -11,9 +11,9 @@ import { helperNames } from '../../isa/helper-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
-import { bulkMove, bulkStore } from './bulk.ts';
 import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule, hotEntries } from './core.ts';
+import { runNames } from './core-runs.ts';
 import { isAbsolute, isFarRelative, makeHandler, shapeKey } from './handler.ts';
 import { Record, recordBytes } from './record.ts';
 import type { EngineProfile } from '../profile.ts';
@@ -82,6 +82,10 @@ export class Interpreter implements CodeWatch {
     this.#table.set(crossingHandler, core.crossing as () => number);
   }
 
+  /** What a region may import. */
+  get regionImports(): WebAssembly.ModuleImports {
+    return Object.fromEntries(['memory', ...runNames].map((name) => [name, present(this.#imports[name], name)]));
+  }
   /** From here on, places that are entered often are reported. */
   translateWith(translation: Translation): void {
     this.#translation = translation;
@@ -107,10 +111,6 @@ export class Interpreter implements CodeWatch {
     this.#imports.raise = ((vector: number, error: number) => {
       throw new Fault(vector, vector === Vector.protection || vector === Vector.stack ? error : undefined);
     }) as unknown as WebAssembly.ExportValue;
-    this.#imports.bulkMove = ((_s: number, bytes: number, address: number, segment: number) =>
-      bulkMove(p, bytes, address, segment)) as unknown as WebAssembly.ExportValue;
-    this.#imports.bulkStore = ((_s: number, bytes: number, address: number) =>
-      bulkStore(p, bytes, address)) as unknown as WebAssembly.ExportValue;
     for (const name of helperNames) {
       const helper = helpers[name];
       const u = (n: bigint): bigint => BigInt.asUintN(64, n);

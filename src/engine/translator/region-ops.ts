@@ -7,10 +7,12 @@ import { offsetOf, type StateField, stateLayout } from '../../cpu/state.ts';
 import type { Decoded } from '../../isa/decode.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
-import type { Size } from '../../isa/ops.ts';
+import type { Form, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
+import { runNames } from '../interpreter/core-runs.ts';
 import { asItself } from '../interpreter/record.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
+import { unsignedLeb } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
@@ -54,6 +56,8 @@ const outcomes = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 
 /** What changes nothing that a region relies on. */
 const settable: readonly StateName[] = ['systemFlags', 'interruptShadow', 'fsBase', 'gsBase', 'kernelGsBase'];
+/** More than a region runs between two looks at the fuel. */
+const fuelReserve = 512;
 const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
@@ -131,10 +135,32 @@ export class RegionOps extends LazyFlags {
     this.#changed = true;
   }
   again(): void {
-    throw new NotTranslated('repeat');
+    if (!this.#ended) throw new NotTranslated('repeat');
   }
-  bulk(): void {
-    throw new NotTranslated('bulk');
+  /** The whole of REP MOVS and STOS, as far as a page goes; what is left is the interpreter's. */
+  bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void {
+    if (form.addressSize !== 64) throw new NotTranslated('repeat');
+    const fuel = this.locals.named('fuel');
+    const readFuel = (): Node => this.graph.read('i32', fuel, 32);
+    this.#giveUpIf(this.and(this.field('systemFlags'), this.i32(0x400)), 'downward');
+    this.#giveUpIf(this.graph.node('i32', [Op.i32LtS], [readFuel(), this.i32(2 * fuelReserve)], true, 1), 'fuel');
+    const scale = Math.log2(form.size / 8);
+    const moves = kind === 'bulkMove';
+    const count = this.register(1, 64);
+    const left = this.wide(this.graph.node('i32', [Op.i32Sub], [readFuel(), this.i32(fuelReserve)], true, 32));
+    const most = this.select(this.ltu(count, left), count, left);
+    const from = moves ? this.linear(form.segment, this.register(6, 64)) : this.register(0, form.size);
+    const call = [Op.call, ...unsignedLeb(runNames.indexOf(moves ? 'moveRun' : 'storeRun'))];
+    const done = this.graph.node('i32', call, [this.state, this.register(7, 64), from, most, this.i32(scale)], false, 13);
+    this.#giveUpIf(this.isZero(done), 'TLB miss');
+    const bytes = this.shl(done, this.constant(scale));
+    for (const n of moves ? [6, 7] : [7]) this.setRegister(n, 64, this.add(this.register(n, 64), bytes));
+    const rest = this.sub(count, this.wide(done));
+    this.setRegister(1, 64, rest);
+    this.graph.set(fuel, this.graph.node('i32', [Op.i32Sub], [readFuel(), done], true, 32));
+    this.when(rest, () => this.#leave(exitWord(outcomes.asItself, this.#place.retired), this.#place.offset));
+    this.graph.set(fuel, this.add32(readFuel(), this.i32(1))); // the last iteration is counted with the block
+    this.fallThrough();
   }
 
   // --- control

@@ -4,6 +4,7 @@ import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
 import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
+import { runNames, runSignature } from '../interpreter/core-runs.ts';
 import { shapeKey } from '../interpreter/handler.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Translation } from '../interpreter/translation.ts';
@@ -175,6 +176,7 @@ export class Translator implements Translation {
     this.#waited = 0;
     const module = new ModuleBuilder();
     module.importMemory();
+    for (const name of runNames) module.importFunction(name, runSignature);
     const made: Made[] = [];
     this.#wanted = pending;
     for (const [page, { address, offsets }] of pending) {
@@ -212,7 +214,7 @@ export class Translator implements Translation {
     const bytes = module.bytes();
     this.counts.modules++;
     this.counts.bytes += bytes.length;
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: this.#p.v.pool.memory } });
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
     for (const [n, { region, view }] of made.entries()) {
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
       if (slot === undefined) return;
