@@ -229,7 +229,11 @@ export class Paging {
   #fill(table: 'tlbRead' | 'tlbWrite', low: number, high: number, frame: number): void {
     const v = this.#v;
     if (v.checksAlignment || isWatched(v, low, v.longActive ? high : 0)) return;
-    const entry = (v.get(At[table]) + ((low >>> 8) & 0x3ff0)) >>> 2;
+    this.#put(v.get(At[table]), low, high, frame);
+  }
+  #put(table: number, low: number, high: number, frame: number): void {
+    const v = this.#v;
+    const entry = (table + ((low >>> 8) & 0x3ff0)) >>> 2;
     const page = low & ~0xfff;
     v.filled.note(entry, this.found.global);
     v.words[entry] = page;
@@ -348,15 +352,41 @@ export class Paging {
   }
 
   // --- access by TypeScript, by linear address
+  /** Machine memory behind an access that a TLB bank has, or 0. */
+  #cached(low: number, high: number, size: number, access: Access): number {
+    const v = this.#v;
+    if ((low & 0xfff) + size > pageBytes) return 0;
+    const lifted = !access.implicit && !access.user && (v.systemFlags & Flag.alignment) !== 0;
+    const bank = access.user ? 0 : lifted ? 2 : 1;
+    const entry = (v.base + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes + ((low >>> 8) & 0x3ff0)) >>> 2;
+    if (v.words[entry] !== (low & ~0xfff) || v.words[entry + 1] !== (v.longActive ? high : 0)) return 0;
+    return (low + (v.words[entry + 2] ?? 0)) | 0;
+  }
+  /** After a walk: the bank for this kind of access has the page from now on. */
+  #remember(low: number, high: number, page: number, frame: number, access: Access): void {
+    const v = this.#v;
+    const { code } = v.pool;
+    if (access.execute || v.checksAlignment || isWatched(v, low, v.longActive ? high : 0)) return;
+    if (access.write && (v.space.isReadOnly(page) || ((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) !== 0)) return;
+    const lifted = !access.implicit && !access.user && (v.systemFlags & Flag.alignment) !== 0;
+    const bank = access.user ? 0 : lifted ? 2 : 1;
+    this.#put(v.base + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes, low, high, frame);
+  }
   read(address: bigint, size: number, access: Access): bigint {
     let value = 0n;
     const [low, high] = halves(address);
+    const known = this.#cached(low, high, size, access) >>> 0;
+    if (known !== 0) {
+      const { view } = this.#v.pool;
+      return size === 8 ? view.getBigUint64(known, true) : BigInt(size === 4 ? view.getUint32(known, true) : size === 2 ? view.getUint16(known, true) : view.getUint8(known));
+    }
     this.#canonicalOrFault(low, high, size);
     if ((low & 0xfff) + size <= pageBytes) {
       const page = this.translate(low, high, access);
       if (!access.implicit) noteAccess(this.#v, low, high, size, access.write);
       const frame = this.#v.space.frameOf(page);
       if (frame !== 0) {
+        this.#remember(low, high, page, frame, access);
         const at = frame * pageBytes + (low & 0xfff);
         const { view } = this.#v.pool;
         return size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : size === 2 ? view.getUint16(at, true) : view.getUint8(at));
@@ -388,10 +418,22 @@ export class Paging {
   write(address: bigint, size: number, value: bigint, access: Access): void {
     const v = this.#v;
     const [low, high] = halves(address);
+    const known = this.#cached(low, high, size, access) >>> 0;
+    if (known !== 0) {
+      const { view } = v.pool;
+      if (size === 8) view.setBigUint64(known, value, true);
+      else if (size === 4) view.setUint32(known, Number(value & 0xffff_ffffn), true);
+      else if (size === 2) view.setUint16(known, Number(value & 0xffffn), true);
+      else view.setUint8(known, Number(value & 0xffn));
+      return;
+    }
     this.#canonicalOrFault(low, high, size);
     const scratch = v.base + At.scratch;
     const offset = low & 0xfff;
-    const start = this.translate(low, high, access) * pageBytes + offset;
+    const page = this.translate(low, high, access);
+    const frame = v.space.frameOf(page);
+    if (frame !== 0) this.#remember(low, high, page, frame, access);
+    const start = page * pageBytes + offset;
     const first = Math.min(size, pageBytes - offset);
     let rest = 0;
     if (first < size) {

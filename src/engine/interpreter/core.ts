@@ -31,6 +31,25 @@ const codeEntryOffset = (address: number): number[] => [
 const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
 const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];
 
+interface LookUpLocals {
+  readonly linear: number;
+  readonly entry: number;
+  readonly record: number;
+  readonly ip: number;
+}
+/** The record at `ip`, which becomes the current page's; `failed` when the TLB does not have it, or nothing is decoded there. Local 0: state. */
+const lookUp = (l: LookUpLocals, failed: readonly number[]): number[] => {
+  const fail = [Op.if, 0x40, ...get(0), ...i32(0), ...store32(offsetOf('record')), ...failed, Op.end];
+  return [
+    ...get(0), ...load64(offsetOf('ip')), ...tee(l.ip), ...get(0), ...load64(offsetOf('segmentBase', 1)), Op.i64Add, ...set(l.linear),
+    ...get(0), ...codeEntryOffset(l.linear), Op.i32Add, ...tee(l.entry), ...load64(codeTlbOffset),
+    ...get(l.linear), ...i64(-4096n), Op.i64And, ...get(0), ...load64(offsetOf('codeMode')), Op.i64Or, Op.i64Ne, ...fail,
+    ...get(l.entry), ...load32(codeTlbOffset + 8), ...low(l.linear), ...i32(0xfff), Op.i32And, ...i32(2), Op.i32Shl, Op.i32Add, ...load32(0),
+    ...tee(l.record), Op.i32Eqz, ...fail,
+    ...get(0), ...get(l.ip), ...get(l.linear), ...i64(0xfffn), Op.i64And, Op.i64Sub, ...store64(offsetOf('codePage')),
+  ];
+};
+
 /** What a handler may give instead of a record: go on at `ip`, at the region that is entered there or with the instruction itself. */
 export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 const outcomeMax = 7;
@@ -95,24 +114,16 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     ],
   });
 
-  // lookup(state) -> record at ip, or 0 with no record current. locals: 1 linear address, 2 entry, 3 record, 4 ip
+  // lookup(state) -> record at ip, or 0 with no record current
   const lookup = module.add({
     name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
-    code: [
-      ...get(0), ...load64(offsetOf('ip')), ...tee(4), ...get(0), ...load64(offsetOf('segmentBase', 1)), Op.i64Add, ...set(1),
-      ...get(0), ...i32(codeTlbOffset), Op.i32Add, ...codeEntryOffset(1), Op.i32Add, ...tee(2), ...load64(0),
-      ...get(1), ...i64(-4096n), Op.i64And, ...get(0), ...load64(offsetOf('codeMode')), Op.i64Or, Op.i64Eq, Op.if, 0x40,
-      ...get(2), ...load32(8), ...low(1), ...i32(0xfff), Op.i32And, ...i32(2), Op.i32Shl, Op.i32Add, ...load32(0), ...tee(3), Op.if, 0x40,
-      ...get(0), ...get(4), ...get(1), ...i64(0xfffn), Op.i64And, Op.i64Sub, ...store64(offsetOf('codePage')),
-      ...get(3), Op.return, Op.end, Op.end,
-      ...get(0), ...i32(0), ...store32(offsetOf('record')), ...i32(0),
-    ],
+    code: [...lookUp({ linear: 1, entry: 2, record: 3, ip: 4 }, [...i32(0), Op.return]), ...get(3)],
   });
 
   // run(state, record): until the fuel is spent or a handler leaves. A handler gives the next record, 0 to leave, or an `Outcome`.
   // locals: 2 fuel, 3 what to dispatch to
   module.add({
-    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32'],
+    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i64', 'i32', 'i64'],
     code: [
       ...get(1), ...set(3),
       Op.loop, 0x40,
@@ -122,7 +133,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
       ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
       ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
-      ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...lookUp({ linear: 4, entry: 5, record: 1, ip: 6 }, [Op.return]),
       ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, Op.call, ...unsignedLeb(left)] : []),
       ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
       Op.br, 0,
