@@ -14,7 +14,14 @@ export interface HostFloat {
   readonly mode: 0 | 1 | 2;
   /** Whether the operands are what the operation is the same for. */
   readonly plain: Node | undefined;
-  readonly compute: () => { readonly value: Node; readonly safe: Node | undefined };
+  readonly compute: () => Computed;
+}
+interface Computed {
+  readonly value: Node;
+  /** Whether nothing but rounding can have happened; undefined: always. */
+  readonly safe: Node | undefined;
+  /** Makes a test that holds only when nothing was rounded; for what may round. */
+  readonly isExact?: () => Node;
 }
 
 const arithmetic = {
@@ -57,6 +64,30 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
   const notMore = { 32: Float.f32Le, 64: Float.f64Le };
   const wide = (x: Node): Node => graph.node('i64', [Op.i64ExtendI32U], [x], true, x.bits);
   const both = (): Node => and(isPlain(a, size), isPlain(b, size));
+  /** Of 64-bit numbers, products of such with 26 significant bits at most do not round. */
+  const isShort = (...numbers: Node[]): Node =>
+    graph.node('i32', [Op.i64Eqz], [quad(Op.i64And, numbers.reduce((x, y) => quad(Op.i64Or, x, y)), i64(0x7ff_ffffn))], true, 1);
+  const float = (code: { readonly 32: number; readonly 64: number }, x: Node, y: Node): Node => graph.node(type(size), [code[size]], [x, y], true);
+  const double = (x: Node): Node => (size === 64 ? toFloat(x, 64) : graph.node('f64', [Float.f64PromoteF32], [toFloat(x, 32)], true));
+  const sameDouble = (x: Node, y: Node): Node => graph.node('i32', [Float.f64Eq], [x, y], true, 1);
+  /** The error of a sum is zero (Knuth's TwoSum; a difference is the sum with -b). */
+  const sumIsExact = (value: Node): Node => {
+    const [x, s] = [toFloat(a, size), toFloat(value, size)];
+    const y = op === 'sub' ? graph.node(type(size), [size === 64 ? Float.f64Neg : Float.f32Neg], [toFloat(b, size)], true) : toFloat(b, size);
+    const part = float(arithmetic.sub, s, x);
+    const error = float(arithmetic.add, float(arithmetic.sub, x, float(arithmetic.sub, s, part)), float(arithmetic.sub, y, part));
+    return graph.node('i32', [size === 64 ? Float.f64Eq : Float.f32Eq], [error, zeroFloat()], true, 1);
+  };
+  const zeroFloat = (): Node => toFloat(i64(0n), size);
+  /** x * y is z, exactly. */
+  const productIsExact = (x: Node, y: Node, z: Node): Node => {
+    const same = sameDouble(graph.node('f64', [Float.f64Mul], [double(x), double(y)], true), double(z));
+    return size === 64 ? and(isShort(x, y), same) : same;
+  };
+  const arithmeticIsExact = (value: Node): Node => {
+    if (op === 'mul') return productIsExact(a, b, value);
+    return op === 'div' ? productIsExact(value, b, a) : sumIsExact(value);
+  };
   const exact = (plain: Node | undefined, value: () => Node): HostFloat => ({
     mode: 1,
     plain,
@@ -74,8 +105,9 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
         compute: () => {
           const value = toBits(graph.node(type(size), [arithmetic[op][size]], [toFloat(a, size), toFloat(b, size)], true), size);
           const safe = isSafe(value, size);
-          if (op === 'div') return { value, safe };
-          return { value, safe: or(safe, op === 'mul' ? or(isZero(a, size), isZero(b, size)) : isZero(value, size)) };
+          const isExact = (): Node => arithmeticIsExact(value);
+          if (op === 'div') return { value, safe, isExact };
+          return { value, isExact, safe: or(safe, op === 'mul' ? or(isZero(a, size), isZero(b, size)) : isZero(value, size)) };
         },
       };
     case 'sqrt': {
@@ -112,8 +144,19 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
       const long = op === 'fromInt64';
       const code = size === 64 ? (long ? Float.f64ConvertI64S : Float.f64ConvertI32S) : long ? Float.f32ConvertI64S : Float.f32ConvertI32S;
       const value = (): Node => toBits(graph.node(type(size), long ? [code] : [Op.i32WrapI64, code], [a], true), size);
-      const isExact = size === 64 && !long;
-      return { mode: isExact ? 0 : 2, plain: undefined, compute: () => ({ value: value(), safe: undefined }) };
+      if (size === 64 && !long) return { mode: 0, plain: undefined, compute: () => ({ value: value(), safe: undefined }) };
+      return {
+        mode: 2,
+        plain: undefined,
+        compute: () => {
+          const result = value();
+          const back = (): Node => graph.node('i64', size === 64 ? [0xfc, 6] : [0xfc, 4], [toFloat(result, size)], true);
+          const given = long ? a : graph.node('i64', [Op.i64Extend32S], [a], true);
+          // a magnitude near the end of the range would be cut on the way back
+          const small = test(Op.i64LtU, quad(Op.i64Add, given, i64(1n << 62n)), i64(1n << 63n));
+          return { value: result, safe: undefined, isExact: () => and(small, test(Op.i64Eq, back(), given)) };
+        },
+      };
     }
     case 'truncateInt32':
     case 'truncateInt64':
@@ -125,11 +168,13 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
       const range = bias[size] + (long ? 63n : 31n) - (rounds ? 1n : 0n);
       const nearest = rounds ? [size === 64 ? Float.f64Nearest : Float.f32Nearest] : [];
       const truncate = size === 64 ? [0xfc, 6] : [0xfc, 4];
-      const value = (): Node => {
+      const compute = (): Computed => {
         const whole = graph.node('i64', [...nearest, ...truncate], [toFloat(a, size)], true);
-        return long ? whole : graph.node('i64', [Op.i64And], [whole, i64(0xffff_ffffn)], true, 32);
+        const value = long ? whole : graph.node('i64', [Op.i64And], [whole, i64(0xffff_ffffn)], true, 32);
+        const back = (): Node => graph.node('f64', [Float.f64ConvertI64S], [whole], true);
+        return { value, safe: undefined, isExact: () => sameDouble(back(), double(a)) };
       };
-      return { mode: 2, plain: exponentIn(a, size, 0n, range), compute: () => ({ value: value(), safe: undefined }) };
+      return { mode: 2, plain: exponentIn(a, size, 0n, range), compute };
     }
     case 'toOther': {
       const other: Size = size === 64 ? 32 : 64;
@@ -139,7 +184,9 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
         compute: () => {
           const code = size === 64 ? Float.f32DemoteF64 : Float.f64PromoteF32;
           const value = toBits(graph.node(type(other), [code], [toFloat(a, size)], true), other);
-          return { value, safe: size === 64 ? or(isSafe(value, other), isZero(a, size)) : undefined };
+          if (size === 32) return { value, safe: undefined };
+          const back = (): Node => graph.node('f64', [Float.f64PromoteF32], [toFloat(value, 32)], true);
+          return { value, safe: or(isSafe(value, other), isZero(a, size)), isExact: () => sameDouble(back(), double(a)) };
         },
       };
     }

@@ -331,12 +331,17 @@ export class RegionOps extends LazyFlags {
       this.#giveUp(op);
       return this.constant(0);
     }
-    if (fast.mode > 0) {
-      const mode = this.graph.read('i32', this.locals.named('hostFloat'));
-      this.#giveUpIf(this.graph.node('i32', [Op.i32LtU], [mode, this.i32(fast.mode)], true, 1), 'MXCSR');
-    }
+    const modeBelow = (least: number): Node =>
+      this.graph.node('i32', [Op.i32LtU], [this.graph.read('i32', this.locals.named('hostFloat'), 2), this.i32(least)], true, 1);
     if (fast.plain) this.#giveUpIf(this.isZero(fast.plain), 'operands');
     const result = fast.compute();
+    const { isExact } = result;
+    if (fast.mode === 2 && isExact)
+      this.when(modeBelow(2), () => {
+        this.#giveUpIf(modeBelow(1), 'MXCSR');
+        this.#giveUpIf(this.isZero(isExact()), 'rounding');
+      });
+    else if (fast.mode > 0) this.#giveUpIf(modeBelow(fast.mode), 'MXCSR');
     if (result.safe) this.#giveUpIf(this.isZero(result.safe), 'result');
     return result.value;
   }
