@@ -31,9 +31,12 @@ export class HandlerOps extends WasmOps {
   readonly record = this.graph.parameter(1);
   readonly #callIndex: (callee: Callee) => number;
   readonly #form: Form;
+  readonly #learns: boolean;
 
-  constructor(form: Form, callIndex: (callee: Callee) => number) {
+  /** `learns`: an indirect jump notes where it went. */
+  constructor(form: Form, callIndex: (callee: Callee) => number, learns: boolean) {
     super();
+    this.#learns = learns;
     this.#form = form;
     this.#callIndex = callIndex;
   }
@@ -173,7 +176,17 @@ export class HandlerOps extends WasmOps {
   }
   jump(target: Node): void {
     this.setField('ip', target);
-    this.leave(this.#lookup());
+    const next = this.#lookup();
+    if (this.#learns) {
+      const field = (offset: number): Node => this.graph.node('i32', memoryCode(Op.i32Load, offset), [this.record], false, 32);
+      const store = (offset: number, value: Node): void => this.graph.effect(memoryCode(Op.i32Store, offset), [this.record, value]);
+      const latest = field(Record.latest);
+      this.when(this.graph.node('i32', [Op.i32Ne], [latest, next], true, 1), () => {
+        store(Record.before, latest);
+        store(Record.latest, next);
+      });
+    }
+    this.leave(next);
   }
   jumpRelative(): void {
     const link = this.graph.node('i32', memoryCode(Op.i32Load, Record.link), [this.record], false, 32);

@@ -27,6 +27,9 @@ const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.op
 export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && d.memory.displacement > 0x7fff_0000n;
 export const isAbsolute = (d: Decoded): boolean => d.row.operands.some((o) => o[0] === 'O');
 
+/** A jump or call whose target is computed. */
+export const isIndirect = (d: Decoded): boolean => (d.row.name === 'jmp' || d.row.name === 'call') && d.row.operands[0]?.[0] === 'E';
+
 /** Two instructions with the same key run the same handler. */
 export function shapeKey(d: Decoded): string {
   const operands = d.operands
@@ -172,7 +175,7 @@ const absent: Operand<Node> = new Proxy({} as Operand<Node>, {
 
 /** `restricted`: CR0 or CR4 may forbid floating point and vectors, so their handlers look first. */
 export function makeHandler(name: string, decoded: Decoded, callIndex: (callee: Callee) => number, restricted: boolean): FunctionBody {
-  const o = new HandlerOps(decoded.form, callIndex);
+  const o = new HandlerOps(decoded.form, callIndex, isIndirect(decoded));
   if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
   const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
   decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);

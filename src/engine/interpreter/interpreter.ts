@@ -5,7 +5,7 @@ import { Fault, Vector } from '../../cpu/fault.ts';
 import { helpers } from '../../cpu/helpers/index.ts';
 import { accessOf } from '../../cpu/paging.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At, codeTlbOffset, codeTlbSlot, offsetOf, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { At, codeTlbOffset, codeTlbSlot, offsetOf, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from '../../cpu/state.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
@@ -308,6 +308,27 @@ export class Interpreter implements CodeWatch {
     const entry = v.base + codeTlbOffset + codeTlbSlot(Number(address & 0xffff_ffffn), Number(v.get64(At.codeMode)));
     if (v.pool.view.getBigUint64(entry, true) !== tag) return undefined;
     return this.#pages.get(v.words[(entry + 8) >>> 2] ?? 0);
+  }
+  /** Where an indirect jump went last: guest-virtual addresses, as far as the TLB still has their pages. */
+  learned(page: number, offset: number): readonly bigint[] {
+    const { v } = this.#p;
+    const map = this.#maps.get(page);
+    const record = map === undefined ? 0 : (v.words[(map >>> 2) + offset] ?? 0);
+    if (record === 0) return [];
+    const records = [Record.latest, Record.before].map((field) => v.words[(record + field) >>> 2] ?? 0).filter((r) => r !== 0);
+    return records.map((r) => this.#addressOf(r)).filter((address) => address !== undefined);
+  }
+  #addressOf(record: number): bigint | undefined {
+    const { v } = this.#p;
+    const map = this.#maps.get(v.pool.view.getUint32(record + Record.page, true));
+    if (map === undefined) return undefined;
+    const start = (v.base + codeTlbOffset) >>> 2;
+    for (let entry = start; entry < (v.base + vcpuAreaBytes) >>> 2; entry += 4) {
+      if (v.words[entry + 2] !== map || v.words[entry] === -1) continue;
+      const page = (BigInt((v.words[entry + 1] ?? 0) >>> 0) << 32n) | BigInt(((v.words[entry] ?? 0) & ~0xfff) >>> 0);
+      return page + BigInt(v.pool.view.getUint16(record + Record.offset, true));
+    }
+    return undefined;
   }
   mapAddress(page: number): number {
     return this.#maps.get(page) ?? 0;

@@ -4,6 +4,7 @@
  * Offsets count from the start of the region's first page; other pages lie at their distance in guest-virtual memory.
  */
 import type { Decoded } from '../../isa/decode.ts';
+import { isIndirect } from '../interpreter/handler.ts';
 import type { FlagKind } from './flag-kind.ts';
 
 /** What is known of an instruction before its code is made. */
@@ -25,6 +26,8 @@ export interface Block {
   readonly steps: readonly Step[];
   /** Numbers of the blocks where its jump or call goes, that follows it, and where its return goes when it returns to its caller here. */
   readonly target: number | undefined;
+  /** Where its computed jump or call went last. */
+  readonly guesses: readonly number[];
   readonly behind: number | undefined;
   readonly returnTo: number | undefined;
   /** Control may enter here from outside. */
@@ -35,6 +38,8 @@ export interface Code {
   /** The instruction at an offset, if it lies in its page as a whole and the page is known. */
   at(offset: number): Decoded | undefined;
   trait(decoded: Decoded): Trait;
+  /** Where the computed jump at an offset went last. */
+  learned(offset: number): readonly number[];
   /** How often it was entered, as a part of what makes a place hot; 0 when it never ran, 1 when nobody counted. */
   heat(offset: number): number;
   /** It is hot, or another region is entered there: this one is entered there from now on, if the place is part of it. */
@@ -55,8 +60,10 @@ interface Context {
   readonly behind: number;
   readonly steps: Map<number, Step>;
   readonly leaders: Set<number>;
-  /** Functions called from here, by the place behind the call. */
-  readonly calls: Map<number, Context>;
+  /** Functions called from here, by the place behind the call and where they begin. */
+  readonly calls: Map<string, Context>;
+  /** What computed jumps were seen to go to. */
+  readonly guesses: Map<number, readonly number[]>;
 }
 
 const newContext = (caller: Context | undefined, behind: number): Context => ({
@@ -66,7 +73,9 @@ const newContext = (caller: Context | undefined, behind: number): Context => ({
   steps: new Map(),
   leaders: new Set(),
   calls: new Map(),
+  guesses: new Map(),
 });
+const callKey = (behind: number, target: number): string => `${behind}:${target}`;
 
 const pageBytes = 4096;
 /** Which page an offset lies on, counted from the region's first. */
@@ -109,6 +118,11 @@ class Discovery {
     this.entered.add(offset);
     this.#lead(context, offset);
   }
+  #guess(context: Context, step: Step): readonly number[] {
+    const guesses = this.#code.learned(step.offset);
+    context.guesses.set(step.offset, guesses);
+    return guesses;
+  }
   #walk(context: Context, start: number): void {
     const isSeed = context === this.root && this.#seeds.includes(start);
     if (!isSeed && this.#code.heat(start) < warm) return;
@@ -131,16 +145,18 @@ class Discovery {
     if (!trait.translated) {
       if (!decoded.row.ends) this.#enter(context, behind);
     } else if (isCall(decoded)) {
-      if (isRelative(decoded) && context.depth < callDepthMax && this.#code.heat(targetOf(step)) >= warmCallee) {
+      for (const target of isRelative(decoded) ? [targetOf(step)] : this.#guess(context, step)) {
+        if (context.depth >= callDepthMax || this.#code.heat(target) < warmCallee) continue;
         const callee = newContext(context, behind);
-        context.calls.set(behind, callee);
-        this.#lead(callee, targetOf(step));
+        context.calls.set(callKey(behind, target), callee);
+        this.#lead(callee, target);
       }
       this.#enter(context, behind);
     } else if (isReturn(decoded)) {
       if (context.caller) this.#lead(context.caller, context.behind);
     } else {
       if (isRelative(decoded)) this.#lead(context, targetOf(step));
+      else if (isIndirect(decoded)) for (const target of this.#guess(context, step)) this.#lead(context, target);
       if (!decoded.row.ends) this.#lead(context, behind);
     }
   }
@@ -170,15 +186,19 @@ export function discover(code: Code, seeds: readonly number[]): readonly Block[]
     const behind = behindOf(last);
     const { decoded, trait } = last;
     const entered = context === found.root && found.entered.has(offset);
-    const none = { target: undefined, behind: undefined, returnTo: undefined };
+    const none = { target: undefined, guesses: [], behind: undefined, returnTo: undefined };
+    const guesses = (find: (target: number) => number | undefined): number[] =>
+      (context.guesses.get(last.offset) ?? []).map(find).filter((n) => n !== undefined);
+    const callee = (target: number): number | undefined => blockAt(context.calls.get(callKey(behind, target)), target);
     const block = { offset, steps, entered };
     if (!endsBlock(last)) return { ...block, ...none, behind: blockAt(context, behind) };
     if (!trait.translated) return { ...block, ...none };
-    if (isCall(decoded)) return { ...block, ...none, target: isRelative(decoded) ? blockAt(context.calls.get(behind), targetOf(last)) : undefined };
+    if (isCall(decoded)) return { ...block, ...none, ...(isRelative(decoded) ? { target: callee(targetOf(last)) } : { guesses: guesses(callee) }) };
     if (isReturn(decoded)) return { ...block, ...none, returnTo: blockAt(context.caller, context.behind) };
     return {
       ...block,
       ...none,
+      guesses: guesses((target) => blockAt(context, target)),
       target: isRelative(decoded) ? blockAt(context, targetOf(last)) : undefined,
       behind: decoded.row.ends ? undefined : blockAt(context, behind),
     };

@@ -30,10 +30,10 @@ export class NotTranslated {
 /** What an instruction's code needs of the region around it. Offsets count from the start of the region's first page. */
 export interface Surroundings {
   readonly locals: RegionLocals;
-  /** Numbers of the blocks that may come next, and where the block that `returnTo` names begins. */
+  /** Numbers of the blocks that may come next; of those that a computed jump may mean, where they begin. */
   readonly target: number | undefined;
   readonly behind: number | undefined;
-  readonly returnTo: { readonly block: number; readonly offset: number } | undefined;
+  readonly guesses: readonly { readonly block: number; readonly offset: number }[];
   /** Emits a jump to a block, after so many instructions of this one. */
   goTo(out: number[], target: number, kind: FlagKind, retired: number): void;
   /** Emits the way out: how it is left (`exitWord`), and where to go on unless `ip` is set already. */
@@ -174,8 +174,8 @@ export class RegionOps extends LazyFlags {
     return this.#inPage(this.#place.offset + this.#place.decoded.length);
   }
   jump(target: Node): void {
-    const { returnTo } = this.#around;
-    if (returnTo) this.when(this.eq(target, this.#inPage(returnTo.offset)), () => this.#goToBlock(returnTo.block));
+    for (const guess of this.#around.guesses)
+      this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
     this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
     this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1) | ipIsSet, undefined);
   }

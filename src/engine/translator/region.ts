@@ -24,7 +24,7 @@ const differenceBits = 0x84;
 const goOnOutcome = 1;
 const asItselfOutcome = goOnOutcome | asItself;
 
-const nextOf = (b: Block): readonly number[] => [b.target, b.behind, b.returnTo].filter((n) => n !== undefined);
+const nextOf = (b: Block): readonly number[] => [b.target, ...b.guesses, b.behind, b.returnTo].filter((n) => n !== undefined);
 
 /** Runs an instruction's meaning. */
 function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
@@ -38,7 +38,7 @@ function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
 const nowhere: Omit<Surroundings, 'locals'> = {
   target: undefined,
   behind: undefined,
-  returnTo: undefined,
+  guesses: [],
   goTo: () => {},
   exit: () => {},
   announceExit: () => {},
@@ -241,7 +241,10 @@ export class Region {
       locals: this.#locals,
       target: block?.target,
       behind: block?.behind,
-      returnTo: block?.returnTo === undefined ? undefined : { block: block.returnTo, offset: this.blocks[block.returnTo]?.offset ?? 0 },
+      guesses: [...(block?.guesses ?? []), ...(block?.returnTo === undefined ? [] : [block.returnTo])].map((n) => ({
+        block: n,
+        offset: this.blocks[n]?.offset ?? 0,
+      })),
       goTo: (out, target, kind, retired) => {
         const to = nodeOf(target);
         if (block && target !== block.returnTo) this.#checkPage(block, target, kind, retired, out);

@@ -17,6 +17,9 @@ const batch = 32;
 const patience = 16;
 
 /** What the records of a place hold. */
+/** How far apart the pages of a region may lie. */
+const distanceMax = 1n << 31n;
+
 interface Entry {
   readonly slot: number;
   readonly entry: number;
@@ -90,6 +93,12 @@ class PageView implements Code {
       this.#traits.set(key, trait);
     }
     return trait;
+  }
+  learned(offset: number): readonly number[] {
+    const [page, within] = this.place(offset);
+    if (page === undefined) return [];
+    const distances = this.#interpreter.learned(page, within).map((address) => BigInt.asIntN(64, address - this.#address));
+    return distances.filter((d) => d > -distanceMax && d < distanceMax).map(Number);
   }
   heat(offset: number): number {
     const [page, within] = this.place(offset);
