@@ -84,7 +84,8 @@ export const pageOf = (offset: number): number => Math.floor(offset / pageBytes)
 const isRelative = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'J';
 const isCall = (d: Decoded): boolean => d.row.name === 'call';
 const isReturn = (d: Decoded): boolean => d.row.name === 'ret';
-const repeats = (d: Decoded): boolean => d.row.string === true && d.form.rep !== 0;
+/** A string instruction goes on behind itself in two ways: at once, and after some iterations. */
+export const repeats = (d: Decoded): boolean => d.row.string === true && d.form.rep !== 0;
 const endsBlock = (step: Step): boolean => !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
 export const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(64, step.decoded.immediates[0] ?? 0n));

@@ -74,6 +74,8 @@ export class RegionOps extends LazyFlags {
   /** Something of the machine's state was changed: from here on the instruction must run to its end. */
   #changed = false;
   #ended = false;
+  /** The meaning says more, but all of it is done already. */
+  #done = false;
   #nested = 0;
   /** The place of the last access for writing, which the store that follows may use. */
   #checked: { readonly address: Node; readonly bytes: number; readonly host: Node } | undefined;
@@ -135,7 +137,7 @@ export class RegionOps extends LazyFlags {
     this.#changed = true;
   }
   again(): void {
-    if (!this.#ended) throw new NotTranslated('repeat');
+    throw new NotTranslated('repeat');
   }
   /** The whole of REP MOVS and STOS, as far as a page goes; what is left is the interpreter's. */
   bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void {
@@ -161,6 +163,7 @@ export class RegionOps extends LazyFlags {
     this.when(rest, () => this.#leave(exitWord(outcomes.asItself, this.#place.retired), this.#place.offset));
     this.graph.set(fuel, this.add32(readFuel(), this.i32(1))); // the last iteration is counted with the block
     this.fallThrough();
+    this.#done = true;
   }
 
   // --- control
@@ -199,6 +202,7 @@ export class RegionOps extends LazyFlags {
     this.#ended = true;
   }
   override when(condition: Node, then: () => void, otherwise?: () => void): void {
+    if (this.#done) return;
     if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
     const widths = [...this.#widths];
     const changed = this.#changed;

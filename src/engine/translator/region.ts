@@ -8,7 +8,7 @@ import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
-import { type Block, pageOf, type Step, type Trait } from './discover.ts';
+import { type Block, pageOf, repeats, type Step, type Trait } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOperand } from './region-operand.ts';
@@ -24,7 +24,12 @@ const differenceBits = 0x84;
 const goOnOutcome = 1;
 const asItselfOutcome = goOnOutcome | asItself;
 
-const nextOf = (b: Block): readonly number[] => [b.target, ...b.guesses, b.behind, b.returnTo].filter((n) => n !== undefined);
+/** The blocks that may come next, once for each way that leads there. */
+function nextOf(b: Block): readonly number[] {
+  const last = b.steps.at(-1);
+  const twice = last !== undefined && repeats(last.decoded) ? [b.behind] : [];
+  return [b.target, ...b.guesses, b.behind, ...twice, b.returnTo].filter((n) => n !== undefined);
+}
 
 /** Runs an instruction's meaning. */
 function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
