@@ -6,8 +6,8 @@ export interface Translation {
   tick(): void;
   /** What to dispatch to at a place, and with which number. */
   entry(page: number, offset: number): { readonly slot: number; readonly entry: number } | undefined;
-  /** The code of a frame was written. */
-  forget(frame: number): void;
+  /** Bytes of a frame that hold code were written. */
+  forget(frame: number, start: number, end: number): void;
   /** All decoded code is gone. */
   clear(): void;
 }

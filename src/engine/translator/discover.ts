@@ -86,7 +86,8 @@ const isCall = (d: Decoded): boolean => d.row.name === 'call';
 const isReturn = (d: Decoded): boolean => d.row.name === 'ret';
 /** A string instruction goes on behind itself in two ways: at once, and after some iterations. */
 export const repeats = (d: Decoded): boolean => d.row.string === true && d.form.rep !== 0;
-const endsBlock = (step: Step): boolean => !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
+const endsBlock = (step: Step): boolean =>
+  !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
 export const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(64, step.decoded.immediates[0] ?? 0n));
 
@@ -194,7 +195,8 @@ export function discover(code: Code, seeds: readonly number[]): readonly Block[]
     const block = { offset, steps, entered };
     if (!endsBlock(last)) return { ...block, ...none, behind: blockAt(context, behind) };
     if (!trait.translated) return { ...block, ...none };
-    if (isCall(decoded)) return { ...block, ...none, ...(isRelative(decoded) ? { target: callee(targetOf(last)) } : { guesses: guesses(callee) }) };
+    if (isCall(decoded))
+      return { ...block, ...none, ...(isRelative(decoded) ? { target: callee(targetOf(last)) } : { guesses: guesses(callee) }) };
     if (isReturn(decoded)) return { ...block, ...none, returnTo: blockAt(context.caller, context.behind) };
     return {
       ...block,

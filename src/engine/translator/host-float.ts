@@ -66,14 +66,28 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
   const both = (): Node => and(isPlain(a, size), isPlain(b, size));
   /** Of 64-bit numbers, products of such with 26 significant bits at most do not round. */
   const isShort = (...numbers: Node[]): Node =>
-    graph.node('i32', [Op.i64Eqz], [quad(Op.i64And, numbers.reduce((x, y) => quad(Op.i64Or, x, y)), i64(0x7ff_ffffn))], true, 1);
-  const float = (code: { readonly 32: number; readonly 64: number }, x: Node, y: Node): Node => graph.node(type(size), [code[size]], [x, y], true);
+    graph.node(
+      'i32',
+      [Op.i64Eqz],
+      [
+        quad(
+          Op.i64And,
+          numbers.reduce((x, y) => quad(Op.i64Or, x, y)),
+          i64(0x7ff_ffffn),
+        ),
+      ],
+      true,
+      1,
+    );
+  const float = (code: { readonly 32: number; readonly 64: number }, x: Node, y: Node): Node =>
+    graph.node(type(size), [code[size]], [x, y], true);
   const double = (x: Node): Node => (size === 64 ? toFloat(x, 64) : graph.node('f64', [Float.f64PromoteF32], [toFloat(x, 32)], true));
   const sameDouble = (x: Node, y: Node): Node => graph.node('i32', [Float.f64Eq], [x, y], true, 1);
   /** The error of a sum is zero (Knuth's TwoSum; a difference is the sum with -b). */
   const sumIsExact = (value: Node): Node => {
     const [x, s] = [toFloat(a, size), toFloat(value, size)];
-    const y = op === 'sub' ? graph.node(type(size), [size === 64 ? Float.f64Neg : Float.f32Neg], [toFloat(b, size)], true) : toFloat(b, size);
+    const y =
+      op === 'sub' ? graph.node(type(size), [size === 64 ? Float.f64Neg : Float.f32Neg], [toFloat(b, size)], true) : toFloat(b, size);
     const part = float(arithmetic.sub, s, x);
     const error = float(arithmetic.add, float(arithmetic.sub, x, float(arithmetic.sub, s, part)), float(arithmetic.sub, y, part));
     return graph.node('i32', [size === 64 ? Float.f64Eq : Float.f32Eq], [error, zeroFloat()], true, 1);

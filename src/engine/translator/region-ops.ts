@@ -177,8 +177,7 @@ export class RegionOps extends LazyFlags {
     return this.#inPage(this.#place.offset + this.#place.decoded.length);
   }
   jump(target: Node): void {
-    for (const guess of this.#around.guesses)
-      this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
+    for (const guess of this.#around.guesses) this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
     this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
     this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1) | ipIsSet, undefined);
   }

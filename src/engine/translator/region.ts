@@ -366,13 +366,28 @@ export class Region {
     const locals = this.#locals;
     const address = unsignedLeb(locals.temporary('i64'));
     const entry = unsignedLeb(locals.temporary('i32'));
-    out.push(Op.localGet, ...unsignedLeb(locals.named('codePage')), Op.i64Const, ...signedLeb(BigInt(page) << 12n), Op.i64Add, Op.localTee, ...address);
+    out.push(
+      Op.localGet,
+      ...unsignedLeb(locals.named('codePage')),
+      Op.i64Const,
+      ...signedLeb(BigInt(page) << 12n),
+      Op.i64Add,
+      Op.localTee,
+      ...address,
+    );
     out.push(Op.i32WrapI64, Op.i32Const, 8, Op.i32ShrU, Op.i32Const, ...signedLeb(0xfff0n), Op.i32And);
     out.push(Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('codeMode')), Op.i32Const, 12, Op.i32Shl);
     out.push(Op.i32Const, ...signedLeb(0xf000n), Op.i32And, Op.i32Xor);
     out.push(Op.localGet, 0, Op.i32Add, Op.localTee, ...entry, ...memoryCode(Op.i64Load, codeTlbOffset));
     out.push(Op.localGet, ...address, Op.localGet, 0, ...memoryCode(Op.i64Load, offsetOf('codeMode')), Op.i64Or, Op.i64Ne);
-    out.push(Op.localGet, ...entry, ...memoryCode(Op.i32Load, codeTlbOffset + 8), Op.i32Const, ...signedLeb(BigInt(this.#mapOf(page))), Op.i32Ne);
+    out.push(
+      Op.localGet,
+      ...entry,
+      ...memoryCode(Op.i32Load, codeTlbOffset + 8),
+      Op.i32Const,
+      ...signedLeb(BigInt(this.#mapOf(page))),
+      Op.i32Ne,
+    );
     out.push(Op.i32Or);
     this.#open(out, Op.if);
     this.#exit(out, kind, exitWord(goOnOutcome, retired), target.offset);

@@ -24,10 +24,16 @@ interface Entry {
   readonly slot: number;
   readonly entry: number;
 }
+/** Bytes of a page. */
+interface Range {
+  readonly page: number;
+  readonly start: number;
+  readonly end: number;
+}
 /** A region in use: the pages its code lies on, and where it is entered. */
 interface Installed {
   readonly slot: number;
-  readonly pages: readonly number[];
+  readonly ranges: readonly Range[];
   readonly entries: readonly (readonly [page: number, offset: number])[];
 }
 /** A hot place, and the guest-virtual address that its page had. */
@@ -52,7 +58,15 @@ class PageView implements Code {
   readonly #pages = new Map<number, number | undefined>();
   readonly #traits: Map<string, Trait>;
 
-  constructor(p: Processor, interpreter: Interpreter, translator: Translator, decoder: Decoder, traits: Map<string, Trait>, page: number, address: bigint) {
+  constructor(
+    p: Processor,
+    interpreter: Interpreter,
+    translator: Translator,
+    decoder: Decoder,
+    traits: Map<string, Trait>,
+    page: number,
+    address: bigint,
+  ) {
     this.#p = p;
     this.#interpreter = interpreter;
     this.#translator = translator;
@@ -66,7 +80,7 @@ class PageView implements Code {
   page(number: number): number | undefined {
     if (number === 0) return this.#first;
     if (!this.#pages.has(number)) {
-      const found = this.#interpreter.pageAt(this.#address + BigInt(number * pageBytes));
+      const found = this.#interpreter.pages.pageAt(this.#address + BigInt(number * pageBytes));
       this.#pages.set(number, found !== undefined && (found & 7) === (this.#first & 7) ? found : undefined);
     }
     return this.#pages.get(number);
@@ -110,6 +124,15 @@ class PageView implements Code {
   }
 }
 
+/** The bytes that blocks were made of. */
+function rangesOf(blocks: readonly Block[], view: PageView): readonly Range[] {
+  return blocks.flatMap((b) => {
+    const [page, start] = view.place(b.offset);
+    const last = b.steps.at(-1) as Step;
+    return page === undefined ? [] : [{ page, start, end: start + last.offset + last.decoded.length - b.offset }];
+  });
+}
+
 export class Translator implements Translation {
   readonly #p: Processor;
   readonly #interpreter: Interpreter;
@@ -147,10 +170,11 @@ export class Translator implements Translation {
   entry(page: number, offset: number): Entry | undefined {
     return this.#entries.get(page)?.get(offset);
   }
-  forget(frame: number): void {
+  forget(frame: number, start: number, end: number): void {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
       this.#pending.delete(page);
-      for (const region of this.#installed.get(page) ?? []) this.#drop(region);
+      for (const region of this.#installed.get(page) ?? [])
+        if (region.ranges.some((r) => r.page === page && r.start < end && r.end > start)) this.#drop(region);
     }
   }
   #drop(region: Installed): void {
@@ -160,7 +184,7 @@ export class Translator implements Translation {
       entries.delete(offset);
       this.#interpreter.leave(page, offset, region.slot);
     }
-    for (const page of region.pages) this.#installed.get(page)?.delete(region);
+    for (const { page } of region.ranges) this.#installed.get(page)?.delete(region);
     this.#interpreter.release(region.slot);
     this.counts.forgotten++;
   }
@@ -211,13 +235,9 @@ export class Translator implements Translation {
     return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
   }
   #region(blocks: readonly Block[], view: PageView): Region {
-    for (const b of blocks) {
-      this.counts.instructions += b.steps.length;
-      const last = b.steps.at(-1) as Step;
-      const [page, start] = view.place(b.offset);
-      if (page !== undefined) this.#interpreter.markCode(Math.floor(page / 8), start, start + last.offset + last.decoded.length - b.offset);
-    }
-    return new Region(blocks, view.restricted, (number) => this.#interpreter.mapAddress(view.page(number) ?? 0));
+    for (const b of blocks) this.counts.instructions += b.steps.length;
+    for (const { page, start, end } of rangesOf(blocks, view)) this.#interpreter.pages.markCode(Math.floor(page / 8), start, end);
+    return new Region(blocks, view.restricted, (number) => this.#interpreter.pages.mapOf(view.page(number) ?? 0));
   }
   #install(module: ModuleBuilder, made: readonly Made[]): void {
     const bytes = module.bytes();
@@ -232,10 +252,12 @@ export class Translator implements Translation {
     }
   }
   #remember(region: Region, view: PageView, slot: number): void {
-    const pages = [...new Set(region.blocks.map((b) => view.place(b.offset)[0]).filter((page) => page !== undefined))];
-    const places = region.entries.map((offset) => view.place(offset)).filter((place): place is readonly [number, number] => place[0] !== undefined);
-    const installed: Installed = { slot, pages, entries: places };
-    for (const page of pages) {
+    const ranges = rangesOf(region.blocks, view);
+    const places = region.entries
+      .map((offset) => view.place(offset))
+      .filter((place): place is readonly [number, number] => place[0] !== undefined);
+    const installed: Installed = { slot, ranges, entries: places };
+    for (const { page } of ranges) {
       const regions = this.#installed.get(page);
       if (regions) regions.add(installed);
       else this.#installed.set(page, new Set([installed]));

@@ -1,0 +1,173 @@
+/** The table of handlers: made when a shape of instruction is first met, with the core's functions and regions of translated code beside them. */
+
+import { Bug, present } from '../../base/assert.ts';
+import { Fault, Vector } from '../../cpu/fault.ts';
+import { helpers } from '../../cpu/helpers/index.ts';
+import type { Processor } from '../../cpu/processor.ts';
+import { At } from '../../cpu/state.ts';
+import type { Decoded } from '../../isa/decode.ts';
+import { helperNames } from '../../isa/helper-names.ts';
+import { ModuleBuilder } from '../wasm/module.ts';
+import { type Callee, calleeSignature } from './callees.ts';
+import { type coreImports, coreModule } from './core.ts';
+import { runNames } from './core-runs.ts';
+import { makeHandler, shapeKey } from './handler.ts';
+
+/** Handlers lie below, regions of translated code above. */
+const handlersEnd = 16_384;
+const tableSize = 49_152;
+export const gotoHandler = 1;
+export const relookupHandler = 2;
+export const countHandler = 3;
+export const crossingHandler = 4;
+const firstHandler = 5;
+
+/** What the core calls about records: a place became hot; a region was left (only when profiled). */
+export interface RecordCalls {
+  readonly hot: (record: number) => void;
+  readonly left: ((record: number) => void) | undefined;
+}
+
+export class Handlers {
+  readonly run: (state: number, record: number) => void;
+  readonly lookup: (state: number) => number;
+  readonly #p: Processor;
+  readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
+  readonly #imports: Record<string, WebAssembly.ExportValue> = {};
+  readonly #handlers = new Map<string, number>();
+  #next = firstHandler;
+  #missing: { readonly index: number; readonly decoded: Decoded }[] = [];
+  #nextSlot = handlersEnd;
+  readonly #freeSlots: number[] = [];
+
+  constructor(p: Processor, calls: RecordCalls) {
+    this.#p = p;
+    this.#addHelpers();
+    const core = this.#instantiateCore(calls);
+    this.run = core.run as (state: number, record: number) => void;
+    this.lookup = core.lookup as (state: number) => number;
+    for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
+    this.#table.set(gotoHandler, core.goto as () => number);
+    this.#table.set(relookupHandler, core.relookup as () => number);
+    this.#table.set(countHandler, core.count as () => number);
+    this.#table.set(crossingHandler, core.crossing as () => number);
+  }
+
+  /** What a region may import. */
+  get regionImports(): WebAssembly.ModuleImports {
+    return Object.fromEntries(['memory', ...runNames].map((name) => [name, present(this.#imports[name], name)]));
+  }
+  #instantiateCore(calls: RecordCalls): WebAssembly.Exports {
+    const { paging } = this.#p;
+    const env: Record<string, unknown> = { ...this.#imports, table: this.#table };
+    const slow: Record<(typeof coreImports)[number], (s: number, low: number, high: number, size: number) => number> = {
+      loadSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'read'),
+      loadForWriteSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'write'),
+      storeSlow: (_s, low, high, size) => {
+        paging.storeSlow(low, high, size);
+        return 0;
+      },
+    };
+    Object.assign(env, slow, calls);
+    return new WebAssembly.Instance(new WebAssembly.Module(coreModule(calls.left !== undefined)), {
+      env: env as WebAssembly.ModuleImports,
+    }).exports;
+  }
+  #addHelpers(): void {
+    const p = this.#p;
+    this.#imports.memory = p.v.pool.memory;
+    this.#imports.raise = ((vector: number, error: number) => {
+      throw new Fault(vector, vector === Vector.protection || vector === Vector.stack ? error : undefined);
+    }) as unknown as WebAssembly.ExportValue;
+    for (const name of helperNames) {
+      const helper = helpers[name];
+      const u = (n: bigint): bigint => BigInt.asUintN(64, n);
+      const call = (a = 0n, b = 0n, c = 0n, d = 0n, e = 0n): bigint => u(helper(p, u(a), u(b), u(c), u(d), u(e)) ?? 0n);
+      for (let n = 0; n <= 5; n++) this.#imports[`helper:${name}/${n}`] = call as unknown as WebAssembly.ExportValue;
+    }
+  }
+
+  /** How many shapes there are. */
+  get count(): number {
+    return this.#handlers.size;
+  }
+  /** Whether so many new shapes may be too many. */
+  isNearlyFull(more: number): boolean {
+    return this.#next + more > handlersEnd;
+  }
+  /** Forgets all handlers; no record may be left that names one. */
+  forget(): void {
+    this.#handlers.clear();
+    this.#next = firstHandler;
+  }
+  get #restricted(): boolean {
+    return (Number(this.#p.v.get64(At.codeMode)) & 4) !== 0;
+  }
+  /** The handler of an instruction; it is made in `compile`. */
+  of(decoded: Decoded): number {
+    const key = (this.#restricted ? '!' : '') + shapeKey(decoded);
+    const known = this.#handlers.get(key);
+    if (known !== undefined) return known;
+    const index = this.#next++;
+    if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
+    this.#handlers.set(key, index);
+    this.#missing.push({ index, decoded });
+    return index;
+  }
+  failure(failure: 'undefined' | 'long' | 'short'): number {
+    const key = `failure:${failure}`;
+    const known = this.#handlers.get(key);
+    if (known !== undefined) return known;
+    const index = this.#next++;
+    this.#handlers.set(key, index);
+    const vector = failure === 'undefined' ? Vector.undefined : Vector.protection;
+    const module = new ModuleBuilder();
+    const raise = module.importFunction('raise', calleeSignature('raise'));
+    module.add({
+      name: 'f',
+      signature: { parameters: ['i32', 'i32'], results: ['i32'] },
+      locals: [],
+      code: [0x41, vector, 0x41, 0, 0x10, raise, 0x00],
+    });
+    this.#install(module, [index], ['f']);
+    return index;
+  }
+  /** Makes the handlers that were asked for. */
+  compile(): void {
+    if (this.#missing.length === 0) return;
+    const missing = this.#missing;
+    this.#missing = [];
+    const restricted = this.#restricted;
+    // imports must be known before the first function: make the code once to learn them, again with their numbers
+    const callees: Callee[] = [];
+    const number = (callee: Callee): number => {
+      const at = callees.indexOf(callee);
+      return at >= 0 ? at : callees.push(callee) - 1;
+    };
+    const bodies = missing.map(({ index, decoded }) => makeHandler(`h${index}`, decoded, number, restricted));
+    const module = new ModuleBuilder();
+    module.importMemory();
+    for (const callee of callees) module.importFunction(callee, calleeSignature(callee));
+    for (const body of bodies) module.add(body);
+    this.#install(
+      module,
+      missing.map((m) => m.index),
+      bodies.map((b) => b.name),
+    );
+  }
+  #install(module: ModuleBuilder, indices: readonly number[], names: readonly string[]): void {
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: this.#imports as WebAssembly.ModuleImports });
+    indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
+  }
+
+  /** Gives a region a place in the table; undefined when there is none. */
+  addRegion(region: () => number): number | undefined {
+    const slot = this.#freeSlots.pop() ?? (this.#nextSlot < tableSize ? this.#nextSlot++ : undefined);
+    if (slot !== undefined) this.#table.set(slot, region);
+    return slot;
+  }
+  removeRegion(slot: number): void {
+    this.#table.set(slot, null);
+    this.#freeSlots.push(slot);
+  }
+}
