@@ -2,7 +2,7 @@
 
 import { Fault } from '../cpu/fault.ts';
 import { readFlags } from '../cpu/flags.ts';
-import { systemRead } from '../cpu/paging.ts';
+import { systemRead } from '../cpu/page-walk.ts';
 import { At } from '../cpu/state.ts';
 import type { Machine } from '../domain/machine.ts';
 

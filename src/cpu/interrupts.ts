@@ -1,7 +1,7 @@
 /** Delivery of interrupts and exceptions through the IVT or IDT, and IRET. SDM 3A, chapter 6. */
 import { Fault, protection, TripleFault, Vector } from './fault.ts';
 import { readFlags, writeFlags } from './flags.ts';
-import { canonical } from './paging.ts';
+import { canonical } from './page-walk.ts';
 import type { Processor } from './processor.ts';
 import {
   type Descriptor, dplOf, iopl, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setRealSegment, setSegment, stackSize,

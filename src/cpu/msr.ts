@@ -1,6 +1,6 @@
 /** Model-specific registers. SDM 4, chapter 2. What is not here is #GP, as on a processor without it. */
 import { protection } from './fault.ts';
-import { canonical } from './paging.ts';
+import { canonical } from './page-walk.ts';
 import type { Processor } from './processor.ts';
 import { At, Efer, Segment, type StateField } from './state.ts';
 import { tscOf } from './time.ts';

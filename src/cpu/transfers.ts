@@ -2,7 +2,7 @@
 import { Fault, protection, undefinedOpcode, Vector } from './fault.ts';
 import { readFlags, writeFlags } from './flags.ts';
 import { dropInnerSegments, innerStack, returnCode, returnStack, setRealCode, setReturn } from './interrupts.ts';
-import { canonical } from './paging.ts';
+import { canonical } from './page-walk.ts';
 import type { Processor } from './processor.ts';
 import { type Descriptor, dplOf, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setSegment, stackSize } from './segments.ts';
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';

@@ -1,7 +1,12 @@
-/** A short sample of the lockstep fuzzing; `npm run fuzz -- SEED COUNT` runs more. */
+/** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
 import { lockstep } from './lockstep.ts';
+import { sequences } from './sequences.ts';
 
 test('evaluator and interpreter do the same with 20,000 random instructions', { timeout: 120_000 }, () => {
-  expect(lockstep(40_000_000, 20_000).failures).toEqual([]);
+  expect(lockstep(4_000_000, 20_000).failures).toEqual([]);
+});
+
+test('interpreter and translator do the same with 3,000 random programs', { timeout: 120_000 }, () => {
+  expect(sequences(4_000_000, 3_000).failures).toEqual([]);
 });

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { deterministicMachine } from './deterministic.ts';
 
-async function session(commands: string): Promise<{ output: string; retired: number; memory: string }> {
-  const { machine, output, run } = await deterministicMachine({});
+async function session(commands: string, translator: boolean): Promise<{ output: string; retired: number; memory: string }> {
+  const { machine, output, run } = await deterministicMachine({ translator });
   for (const c of commands) machine.chips.uart.receive(c.charCodeAt(0));
   for (;;) {
     const end = run(1000);
@@ -28,13 +28,13 @@ awk 'BEGIN { printf "%.3f\\n", 1.5 * 3 + 0.001 }'
 poweroff
 `;
 
-test('it reaches a shell that works, and the same input gives the same run', { timeout: 120_000 }, async () => {
-  const first = await session(commands);
+test('it reaches a shell that works, and the same input gives the same run, translated or interpreted', { timeout: 120_000 }, async () => {
+  const first = await session(commands, true);
   expect(first.output).toMatch(/this is Linux, running in JavaScript/);
   expect(first.output).toMatch(/x86_64/);
   expect(first.output).toMatch(/PIPE WORKS/);
   expect(first.output).toMatch(/fcd6bcb56c1689fcef28b57c22475bad/);
   expect(first.output).toMatch(/4\.501/);
-  const second = await session(commands);
-  expect(second).toEqual(first);
+  expect(await session(commands, true)).toEqual(first);
+  expect(await session(commands, false)).toEqual(first);
 });

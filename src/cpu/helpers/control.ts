@@ -6,7 +6,7 @@ import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
 import { deliver, interruptReturn } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
-import { canonical } from '../paging.ts';
+import { canonical } from '../page-walk.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';

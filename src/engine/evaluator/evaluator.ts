@@ -6,7 +6,7 @@ import { assert } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import { readFlags, writeStatusFlags } from '../../cpu/flags.ts';
 import { helpers } from '../../cpu/helpers/index.ts';
-import { accessOf } from '../../cpu/paging.ts';
+import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
 import { At, Flag, offsetOf, Segment } from '../../cpu/state.ts';

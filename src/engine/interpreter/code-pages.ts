@@ -3,7 +3,7 @@
  * frame * 8 + code mode; the code TLB tells which page lies at a guest-virtual address.
  */
 import { Bug } from '../../base/assert.ts';
-import { accessOf } from '../../cpu/paging.ts';
+import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At, codeTlbOffset, codeTlbSlot, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';

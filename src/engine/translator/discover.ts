@@ -89,7 +89,7 @@ export const repeats = (d: Decoded): boolean => d.row.string === true && d.form.
 const endsBlock = (step: Step): boolean =>
   !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
-export const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(64, step.decoded.immediates[0] ?? 0n));
+const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(64, step.decoded.immediates[0] ?? 0n));
 
 class Discovery {
   readonly #code: Code;

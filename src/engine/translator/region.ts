@@ -1,24 +1,17 @@
 /** A region: blocks of code as one WebAssembly function (state, record) -> outcome. */
 import { assert } from '../../base/assert.ts';
 import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
-import type { Decoded } from '../../isa/decode.ts';
-import { needsFloat } from '../../isa/instruction.ts';
 import { asItself, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
-import { type Block, pageOf, repeats, type Step, type Trait } from './discover.ts';
+import { type Block, pageOf, repeats, type Step } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
-import { RegionOperand } from './region-operand.ts';
-import { exitWord, ipIsSet, NotTranslated, RegionOps, type Surroundings } from './region-ops.ts';
+import { exitWord, ipIsSet, RegionOps, type Surroundings } from './region-ops.ts';
+import { translate } from './trait.ts';
 
-const absent = new Proxy({} as RegionOperand, {
-  get: (_target, key) => {
-    throw new NotTranslated(`operand ${String(key)}`);
-  },
-});
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
 const differenceBits = 0x84;
 const goOnOutcome = 1;
@@ -29,40 +22,6 @@ function nextOf(b: Block): readonly number[] {
   const last = b.steps.at(-1);
   const twice = last !== undefined && repeats(last.decoded) ? [b.behind] : [];
   return [b.target, ...b.guesses, b.behind, ...twice, b.returnTo].filter((n) => n !== undefined);
-}
-
-/** Runs an instruction's meaning. */
-function translate(o: RegionOps, decoded: Decoded, restricted: boolean): void {
-  const { row, form } = decoded;
-  if (!form.long) throw new NotTranslated('not 64-bit code');
-  if (restricted && needsFloat(row)) throw new NotTranslated('floating point may be off');
-  const operands = decoded.operands.map((operand) => new RegionOperand(o, operand, decoded));
-  row.meaning(o, form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
-}
-
-const nowhere: Omit<Surroundings, 'locals'> = {
-  target: undefined,
-  behind: undefined,
-  guesses: [],
-  goTo: () => {},
-  exit: () => {},
-  announceExit: () => {},
-};
-/** Translates the instruction alone, to see whether it can be and how it leaves the flags. */
-export function traitOf(decoded: Decoded, restricted: boolean): Trait {
-  const o = new RegionOps(
-    { ...nowhere, locals: new RegionLocals() },
-    { decoded, offset: 0, retired: 0 },
-    vectorKind,
-    new Array(16).fill(64),
-  );
-  try {
-    translate(o, decoded, restricted);
-  } catch (problem) {
-    if (!(problem instanceof NotTranslated)) throw problem;
-    return { translated: false, flags: undefined };
-  }
-  return { translated: true, flags: o.flagsSet ? o.kind : undefined };
 }
 
 const dispatcher = 0;

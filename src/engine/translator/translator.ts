@@ -10,7 +10,8 @@ import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { type Block, type Code, discover, pageOf, type Step, type Trait } from './discover.ts';
-import { Region, traitOf } from './region.ts';
+import { Region } from './region.ts';
+import { traitOf } from './trait.ts';
 
 /** So many hot places make a module; fewer do after they have waited for so many runs of the engine. */
 const batch = 32;
