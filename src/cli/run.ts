@@ -7,6 +7,7 @@ import type { MachineConfig, MachineWorld } from '../domain/config.ts';
 import type { Machine } from '../domain/machine.ts';
 import type { StopReason } from '../domain/stop-reason.ts';
 import { Trace } from '../domain/trace.ts';
+import type { EngineProfile } from '../engine/profile.ts';
 import { Runner } from '../host/runner.ts';
 import { FileDisk } from './file-disk.ts';
 import { defaultGuest, readFile, reason } from './files.ts';
@@ -25,6 +26,7 @@ function optionsOf(raw: Record<string, unknown>): RunOptions {
     ...file,
     ...definedOnly(flags),
     reboot: flags.reboot === false ? false : (file.reboot ?? true),
+    translator: flags.translator === false ? false : (file.translator ?? true),
   } as RawOptions);
   if ('problems' in checked) throw new Error(checked.problems.join('\n'));
   return checked.options;
@@ -71,6 +73,7 @@ class Session {
       for (;;) {
         const machine = await withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
         const reason = await this.#runMachine(machine);
+        if (machine.profile) this.#report(machine, machine.profile);
         if (this.#quit || reason === undefined) return 0;
         if (reason.kind !== 'reset' || !this.#options.reboot) return this.#status(reason);
       }
@@ -96,6 +99,8 @@ class Session {
       commandLine: o.append ?? defaultAppend,
       cpu: o.cpu,
       deterministic: o.deterministic,
+      translator: o.translator,
+      profile: o.profile,
       seed: o.seed ?? (o.deterministic ? 1n : randomBytes(8).readBigUInt64LE()),
     };
   }
@@ -195,6 +200,15 @@ class Session {
     say('');
   }
 
+  #report(machine: Machine, profile: EngineProfile): void {
+    this.#flush();
+    const { user, system } = process.cpuUsage();
+    const { interrupts, faults } = machine.counts;
+    process.stderr.write(
+      `\nprofile\nCPU time              ${(user / 1e6).toFixed(2)} s, and ${(system / 1e6).toFixed(2)} s in the system\n` +
+        `interrupts, faults    ${interrupts}, ${faults}\n${profile.report(machine.retired)}`,
+    );
+  }
   #status(reason: StopReason): number {
     switch (reason.kind) {
       case 'power-off':

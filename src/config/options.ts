@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly seed: bigint | undefined;
   readonly deterministic: boolean;
   readonly reboot: boolean;
+  readonly translator: boolean;
+  readonly profile: boolean;
   readonly trace: readonly TraceFilter[];
 }
 
@@ -45,6 +47,8 @@ export const optionRecords = {
   seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
+  translator: { flags: '--no-translator', help: 'interpret everything: slower, for comparison' },
+  profile: { flags: '--profile', help: 'print at the end where the time went and the hottest code, to standard error' },
   trace: { flags: '--trace <kinds>', help: 'print to standard error, comma-separated KIND[:FROM[-TO]]: exceptions and interrupts (by vector), ports, mmio and instructions (by address), hexadecimal' },
 } as const satisfies Readonly<Record<string, OptionRecord>>;
 export type OptionName = keyof typeof optionRecords;
@@ -62,6 +66,8 @@ export interface RawOptions {
   readonly seed?: string;
   readonly deterministic?: boolean;
   readonly reboot?: boolean;
+  readonly translator?: boolean;
+  readonly profile?: boolean;
   readonly trace?: string;
 }
 
@@ -112,6 +118,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
       return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
     }),
     deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace,
+    translator: raw.translator ?? true, profile: raw.profile ?? false,
   };
   return { options };
 }
@@ -135,7 +142,7 @@ interface FileShape {
   readonly drives?: unknown;
   readonly [key: string]: unknown;
 }
-const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'seed', 'deterministic', 'reboot', 'trace'];
+const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
 
 /** A configuration file: Firecracker's keys where it has them, our own for the rest. Throws one sentence per problem, joined by newlines. */
 export function readConfigFile(text: string, name: string): RawOptions {

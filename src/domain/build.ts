@@ -69,9 +69,9 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     wake,
   });
   const processor = new Processor(vcpu);
-  const profile = config.profile ? new EngineProfile() : undefined;
+  const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, profile);
-  const translator = config.translator === false ? undefined : new Translator(processor, interpreter);
+  const translator = config.translator === false ? undefined : new Translator(processor, interpreter, profile);
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
   machine = new Machine({

@@ -1,12 +1,100 @@
-/** What the engine counts when a profile is wanted. */
-export class EngineProfile {
-  /** How often a region was left for another place, by the instruction that comes next. */
-  readonly moves = new Map<string, number>();
-  /** How often a region left an instruction to the interpreter, by instruction. */
-  readonly exits = new Map<string, number>();
+/** Where an engine's time goes: what is counted and timed when a profile is wanted, and the report for a person. */
+import { formatInstruction } from '../isa/format.ts';
+import type { Decoded } from '../isa/decode.ts';
 
-  leave(interpreted: boolean, instruction: string): void {
-    const counts = interpreted ? this.exits : this.moves;
-    counts.set(instruction, (counts.get(instruction) ?? 0) + 1);
+export type TimedWork = 'decoding' | 'translation' | 'compilation';
+
+export interface RegionInstruction {
+  readonly address: bigint;
+  readonly decoded: Decoded;
+}
+/** A region while it was in use. */
+interface RegionProfile {
+  readonly instructions: readonly RegionInstruction[];
+  entries: number;
+  retired: number;
+}
+
+const rowsMax = 12;
+const regionsMax = 5;
+const linesMax = 24;
+
+export class EngineProfile {
+  readonly #now: () => number;
+  readonly #milliseconds: Record<TimedWork, number> = { decoding: 0, translation: 0, compilation: 0 };
+  /** How often a region left an instruction to the interpreter, by instruction; likewise helpers called, by name. */
+  readonly #exits = new Map<string, number>();
+  readonly #helpers = new Map<string, number>();
+  readonly #regions: RegionProfile[] = [];
+  readonly #bySlot = new Map<number, RegionProfile>();
+  #moves = 0;
+  #slowAccesses = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
   }
+
+  time<T>(work: TimedWork, call: () => T): T {
+    const start = this.#now();
+    try {
+      return call();
+    } finally {
+      this.#milliseconds[work] += this.#now() - start;
+    }
+  }
+  helper(name: string): void {
+    this.#helpers.set(name, (this.#helpers.get(name) ?? 0) + 1);
+  }
+  /** An access that the software TLB does not have: a fill, a device, a page with code, two pages. */
+  slowAccess(): void {
+    this.#slowAccesses++;
+  }
+  /** A region is in use under this number from now on. */
+  region(slot: number, instructions: readonly RegionInstruction[]): void {
+    const region = { instructions, entries: 0, retired: 0 };
+    this.#regions.push(region);
+    this.#bySlot.set(slot, region);
+  }
+  /** A region was left after so many instructions, for another place or to have `interpreted` done. */
+  leave(slot: number, retired: number, interpreted: string | undefined): void {
+    const region = this.#bySlot.get(slot);
+    if (region) {
+      region.entries++;
+      region.retired += retired;
+    }
+    if (interpreted === undefined) this.#moves++;
+    else this.#exits.set(interpreted, (this.#exits.get(interpreted) ?? 0) + 1);
+  }
+
+  /** `retired`: instructions of the whole run. */
+  report(retired: number): string {
+    const translated = this.#regions.reduce((sum, r) => sum + r.retired, 0);
+    const share = (n: number): string => `${((100 * n) / Math.max(1, retired)).toFixed(1)} %`;
+    const entries = this.#regions.reduce((sum, r) => sum + r.entries, 0);
+    const lines = [
+      `instructions          ${retired}, ${share(translated)} of them in regions, ${share(retired - translated)} in the interpreter`,
+      `regions               ${this.#regions.length} made, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
+      ...Object.entries(this.#milliseconds).map(([work, ms]) => `${work.padEnd(22)}${ms.toFixed(0)} ms`),
+      `slow memory accesses  ${this.#slowAccesses}`,
+      `ways out of regions   ${this.#moves} to other places, ${[...this.#exits.values()].reduce((a, b) => a + b, 0)} to interpret one instruction:`,
+      ...top(this.#exits),
+      'helpers called:',
+      ...top(this.#helpers),
+      'hottest regions:',
+      ...[...this.#regions].sort((a, b) => b.retired - a.retired).slice(0, regionsMax).flatMap((r) => describe(r, share(r.retired))),
+    ];
+    return `${lines.join('\n')}\n`;
+  }
+}
+
+const top = (counts: ReadonlyMap<string, number>): string[] =>
+  [...counts]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, rowsMax)
+    .map(([name, count]) => `  ${String(count).padStart(12)}  ${name}`);
+
+function describe(region: RegionProfile, share: string): string[] {
+  const shown = region.instructions.slice(0, linesMax).map((i) => `    ${i.address.toString(16).padStart(16)}  ${formatInstruction(i.decoded, i.address)}`);
+  const more = region.instructions.length - shown.length;
+  return [`  ${share} of all instructions, entered ${region.entries} times`, ...shown, ...(more > 0 ? [`    ... ${more} more`] : [])];
 }

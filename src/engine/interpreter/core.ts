@@ -78,7 +78,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   const floatSlow = module.importFunction('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
   const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, module.importFunction(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
   const hot = module.importFunction('hot', { parameters: ['i32'], results: [] });
-  const left = profile ? module.importFunction('left', { parameters: ['i32'], results: [] }) : 0;
+  const left = profile ? module.importFunction('left', { parameters: ['i32', 'i32', 'i32'], results: [] }) : 0;
   const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
 
@@ -123,7 +123,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   // run(state, record): until the fuel is spent or a handler leaves. A handler gives the next record, 0 to leave, or an `Outcome`.
   // locals: 2 fuel, 3 what to dispatch to
   module.add({
-    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i64', 'i32', 'i64'],
+    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i64', 'i32', 'i64', 'i32'],
     code: [
       ...get(1), ...set(3),
       Op.loop, 0x40,
@@ -133,8 +133,9 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
       ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
       ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...(profile ? [...get(1), ...set(7)] : []),
       ...lookUp({ linear: 4, entry: 5, record: 1, ip: 6 }, [Op.return]),
-      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, Op.call, ...unsignedLeb(left)] : []),
+      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(7), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, Op.call, ...unsignedLeb(left)] : []),
       ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
       Op.br, 0,
       Op.end,

@@ -7,6 +7,7 @@ import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
 import type { Decoded } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
+import type { EngineProfile } from '../profile.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
@@ -25,13 +26,14 @@ const firstHandler = 5;
 /** What the core calls about records: a place became hot; a region was left (only when profiled). */
 export interface RecordCalls {
   readonly hot: (record: number) => void;
-  readonly left: ((record: number) => void) | undefined;
+  readonly left: ((next: number, entered: number, retired: number) => void) | undefined;
 }
 
 export class Handlers {
   readonly run: (state: number, record: number) => void;
   readonly lookup: (state: number) => number;
   readonly #p: Processor;
+  readonly #profile: EngineProfile | undefined;
   readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
   readonly #imports: Record<string, WebAssembly.ExportValue> = {};
   readonly #handlers = new Map<string, number>();
@@ -40,8 +42,9 @@ export class Handlers {
   #nextSlot = handlersEnd;
   readonly #freeSlots: number[] = [];
 
-  constructor(p: Processor, calls: RecordCalls) {
+  constructor(p: Processor, calls: RecordCalls, profile: EngineProfile | undefined) {
     this.#p = p;
+    this.#profile = profile;
     this.#addHelpers();
     const core = this.#instantiateCore(calls);
     this.run = core.run as (state: number, record: number) => void;
@@ -68,6 +71,15 @@ export class Handlers {
         return 0;
       },
     };
+    const profile = this.#profile;
+    if (profile)
+      for (const name of Object.keys(slow) as (keyof typeof slow)[]) {
+        const plain = slow[name];
+        slow[name] = (...args) => {
+          profile.slowAccess();
+          return plain(...args);
+        };
+      }
     Object.assign(env, slow, calls);
     return new WebAssembly.Instance(new WebAssembly.Module(coreModule(calls.left !== undefined)), {
       env: env as WebAssembly.ModuleImports,
@@ -83,7 +95,11 @@ export class Handlers {
       const helper = helpers[name];
       const u = (n: bigint): bigint => BigInt.asUintN(64, n);
       const call = (a = 0n, b = 0n, c = 0n, d = 0n, e = 0n): bigint => u(helper(p, u(a), u(b), u(c), u(d), u(e)) ?? 0n);
-      for (let n = 0; n <= 5; n++) this.#imports[`helper:${name}/${n}`] = call as unknown as WebAssembly.ExportValue;
+      const counted: typeof call = (...args) => {
+        this.#profile?.helper(name);
+        return call(...args);
+      };
+      for (let n = 0; n <= 5; n++) this.#imports[`helper:${name}/${n}`] = (this.#profile ? counted : call) as unknown as WebAssembly.ExportValue;
     }
   }
 

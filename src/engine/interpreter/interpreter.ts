@@ -38,8 +38,8 @@ export class Interpreter implements CodeWatch {
     this.#profile = profile;
     this.pages = new CodePages(p, arena);
     this.#decoder = new Decoder(p.v.model.instructions);
-    const left = profile ? (record: number): void => this.#left(record) : undefined;
-    this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left });
+    const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
+    this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
   }
 
   /** What a region may import. */
@@ -59,11 +59,14 @@ export class Interpreter implements CodeWatch {
     const { v } = this.#p;
     const { base } = v;
     for (;;) {
-      const record = v.get(At.record) >>> 0 || this.#handlers.lookup(base) >>> 0 || this.#find();
+      const record = v.get(At.record) >>> 0 || this.#handlers.lookup(base) >>> 0 || this.#findTimed();
       this.#handlers.run(base, record);
       this.#translation?.tick();
       if (v.get(At.record) !== 0 || v.get(At.fuel) <= 0 || v.get(At.pending) !== 0 || v.get(At.halted) !== 0) return;
     }
+  }
+  #findTimed(): number {
+    return this.#profile ? this.#profile.time('decoding', () => this.#find()) : this.#find();
   }
   #find(): number {
     const { v } = this.#p;
@@ -211,17 +214,16 @@ export class Interpreter implements CodeWatch {
     const { view } = this.#p.v.pool;
     return view.getUint16(record + Record.handler, true) === countHandler ? view.getUint16(record + Record.entry, true) / hotEntries : 1;
   }
-  /** For profiles: a region was left, for another place or to have this instruction done. */
-  #left(dispatched: number): void {
-    const { view, bytes } = this.#p.v.pool;
+  /** For profiles: the current region was left, for another place or to have this instruction done. */
+  #left(dispatched: number, entered: number, retired: number): void {
+    const { v } = this.#p;
+    const { view, bytes } = v.pool;
     const record = dispatched & -8;
+    const slot = view.getUint16(entered + Record.handler, true);
+    if (dispatched === record) return this.#profile?.leave(slot, retired, undefined);
     const at = Math.floor(view.getUint32(record + Record.page, true) / 8) * pageBytes + view.getUint16(record + Record.offset, true);
-    const decoded = this.#decoder.decode(bytes, at, at + 15, this.#p.v.codeSize);
-    const operands =
-      typeof decoded === 'string'
-        ? ''
-        : decoded.row.operands.map((o, n) => (decoded.operands[n]?.kind === 'memory' ? 'memory' : o)).join(' ');
-    this.#profile?.leave(dispatched !== record, typeof decoded === 'string' ? decoded : `${decoded.row.name} ${operands}`);
+    const decoded = this.#decoder.decode(bytes, at, at + longestInstruction, v.codeSize);
+    this.#profile?.leave(slot, retired, typeof decoded === 'string' ? decoded : kindOf(decoded));
   }
   /** Makes a function a region that records can enter. Undefined when there is no room: all code will be dropped soon. */
   install(region: () => number): number | undefined {
@@ -334,6 +336,11 @@ export class Interpreter implements CodeWatch {
     v.pool.code.fill(0);
     v.flushTlb();
   }
+}
+
+/** An instruction without its registers and constants. */
+function kindOf(d: Decoded): string {
+  return `${d.row.name} ${d.row.operands.map((o, n) => (d.operands[n]?.kind === 'memory' ? 'memory' : o)).join(' ')}`;
 }
 
 /** What a record's operand field holds: the state offset of a register, or a small number. */

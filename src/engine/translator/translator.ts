@@ -8,6 +8,7 @@ import { runNames, runSignature } from '../interpreter/core-runs.ts';
 import { shapeKey } from '../interpreter/handler.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Translation } from '../interpreter/translation.ts';
+import type { EngineProfile } from '../profile.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { type Block, type Code, discover, pageOf, type Step, type Trait } from './discover.ts';
 import { Region } from './region.ts';
@@ -86,6 +87,10 @@ class PageView implements Code {
     }
     return this.#pages.get(number);
   }
+  /** Guest-virtual. */
+  address(offset: number): bigint {
+    return BigInt.asUintN(64, this.#address + BigInt(offset));
+  }
   /** As a page and an offset in it. */
   place(offset: number): readonly [page: number | undefined, offset: number] {
     const number = pageOf(offset);
@@ -138,6 +143,7 @@ export class Translator implements Translation {
   readonly #p: Processor;
   readonly #interpreter: Interpreter;
   readonly #decoder: Decoder;
+  readonly #profile: EngineProfile | undefined;
   readonly #entries = new Map<number, Map<number, Entry>>();
   readonly #installed = new Map<number, Set<Installed>>();
   #pending = new Map<number, Hot>();
@@ -149,8 +155,9 @@ export class Translator implements Translation {
   /** How often what happened; for profiles. */
   readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0 };
 
-  constructor(p: Processor, interpreter: Interpreter) {
+  constructor(p: Processor, interpreter: Interpreter, profile?: EngineProfile) {
     this.#p = p;
+    this.#profile = profile;
     this.#interpreter = interpreter;
     this.#decoder = new Decoder(p.v.model.instructions);
   }
@@ -204,6 +211,10 @@ export class Translator implements Translation {
   }
 
   translate(): void {
+    if (this.#profile) this.#profile.time('translation', () => this.#translate());
+    else this.#translate();
+  }
+  #translate(): void {
     const pending = this.#pending;
     this.#pending = new Map();
     this.#pendingCount = 0;
@@ -244,12 +255,14 @@ export class Translator implements Translation {
     const bytes = module.bytes();
     this.counts.modules++;
     this.counts.bytes += bytes.length;
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
+    const compile = (): WebAssembly.Instance => new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
+    const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
     for (const [n, { region, view }] of made.entries()) {
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
       if (slot === undefined) return;
       this.counts.regions++;
       this.#remember(region, view, slot);
+      this.#profile?.region(slot, region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))));
     }
   }
   #remember(region: Region, view: PageView, slot: number): void {
