@@ -174,6 +174,17 @@ export class Paging extends PageWalk {
     const bank = access.user ? 0 : lifted ? 2 : 1;
     this.#put(v.base + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes, low, high, frame);
   }
+  /** Machine memory behind a structure that lies in one page of plain RAM (without code, when written), or 0. May fault. */
+  plain(address: bigint, size: number, access: Access): number {
+    const [low, high] = halves(address);
+    const known = this.#cached(low, high, size, access) >>> 0;
+    if (known !== 0 || (low & 0xfff) + size > pageBytes) return known;
+    this.#canonicalOrFault(low, high, size);
+    const page = this.translate(low, high, access);
+    const frame = this.#v.space.frameOf(page);
+    if (frame !== 0) this.#remember(low, high, page, frame, access);
+    return this.#cached(low, high, size, access) >>> 0;
+  }
   read(address: bigint, size: number, access: Access): bigint {
     let value = 0n;
     const [low, high] = halves(address);

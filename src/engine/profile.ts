@@ -1,6 +1,7 @@
 /** Where an engine's time goes: what is counted and timed when a profile is wanted, and the report for a person. */
-import { formatInstruction } from '../isa/format.ts';
+
 import type { Decoded } from '../isa/decode.ts';
+import { formatInstruction } from '../isa/format.ts';
 
 export type TimedWork = 'decoding' | 'translation' | 'compilation';
 
@@ -81,7 +82,10 @@ export class EngineProfile {
       'helpers called:',
       ...top(this.#helpers),
       'hottest regions:',
-      ...[...this.#regions].sort((a, b) => b.retired - a.retired).slice(0, regionsMax).flatMap((r) => describe(r, share(r.retired))),
+      ...[...this.#regions]
+        .sort((a, b) => b.retired - a.retired)
+        .slice(0, regionsMax)
+        .flatMap((r) => describe(r, share(r.retired))),
     ];
     return `${lines.join('\n')}\n`;
   }
@@ -94,7 +98,9 @@ const top = (counts: ReadonlyMap<string, number>): string[] =>
     .map(([name, count]) => `  ${String(count).padStart(12)}  ${name}`);
 
 function describe(region: RegionProfile, share: string): string[] {
-  const shown = region.instructions.slice(0, linesMax).map((i) => `    ${i.address.toString(16).padStart(16)}  ${formatInstruction(i.decoded, i.address)}`);
+  const shown = region.instructions
+    .slice(0, linesMax)
+    .map((i) => `    ${i.address.toString(16).padStart(16)}  ${formatInstruction(i.decoded, i.address)}`);
   const more = region.instructions.length - shown.length;
   return [`  ${share} of all instructions, entered ${region.entries} times`, ...shown, ...(more > 0 ? [`    ... ${more} more`] : [])];
 }

@@ -13,7 +13,7 @@ export const helperNames = [
   'checkFlagsAccess', 'writeFlags', 'clearInterruptFlag', 'setInterruptFlag', 'loadMachineStatus', 'storeMachineStatus', 'clearTaskSwitched',
   'readControl', 'writeControl', 'readDebug', 'writeDebug', 'checkPrivileged', 'clearAccess', 'setAccess',
   'readExtendedControl', 'writeExtendedControl', 'readModelSpecific', 'writeModelSpecific', 'readPerformanceCounter', 'identify',
-  'checkBaseAccess', 'checkCanonical', 'invalidatePage', 'invalidateContext',
+  'invalidatePage', 'invalidateContext',
   // time, chance, ports
   'timestamp', 'processorId', 'randomNumber', 'randomSeed', 'portIn', 'portOut',
   // floating point and vectors

@@ -1,5 +1,7 @@
 /** FNSTENV, FLDENV, FNSAVE, FRSTOR in their 16- and 32-bit formats, and the FXSAVE and XSAVE areas. SDM 1, 8.1.10 and 10.5; chapter 13. */
+
 import { protection } from '../fault.ts';
+import { accessOf } from '../page-walk.ts';
 import type { Processor } from '../processor.ts';
 import { At, offsetOf, Segment } from '../state.ts';
 import type { FloatStack } from './registers.ts';
@@ -48,6 +50,54 @@ export function restoreState(p: Processor, stack: FloatStack, address: bigint, s
 }
 
 // --- FXSAVE and XSAVE
+const legacyAreaBytes = 512;
+
+/** FXSAVE in 64-bit mode at once, where its area is plain memory in one page; false when it is not. */
+export function saveLegacyArea(p: Processor, stack: FloatStack, address: bigint): boolean {
+  const { v } = p;
+  const at = p.paging.plain(address, legacyAreaBytes, accessOf(v, 'write'));
+  if (at === 0) return false;
+  const { view, bytes } = v.pool;
+  view.setUint16(at, stack.control, true);
+  view.setUint16(at + 2, stack.status, true);
+  view.setUint16(at + 4, ~v.get(At.floatEmpty) & 0xff, true);
+  view.setUint16(at + 6, v.get(At.floatOpcode), true);
+  view.setBigUint64(at + 8, v.get64(At.floatIp), true);
+  view.setBigUint64(at + 16, v.get64(At.floatData), true);
+  view.setUint32(at + 24, v.get(At.mxcsr), true);
+  view.setUint32(at + 28, mxcsrMask, true);
+  const top = v.get(At.floatTop);
+  for (let n = 0; n < 8; n++) {
+    const from = v.base + At.float + 16 * ((top + n) & 7);
+    const to = at + 32 + 16 * n;
+    bytes.copyWithin(to, from, from + 10);
+    bytes.fill(0, to + 10, to + 16);
+  }
+  bytes.copyWithin(at + 160, v.base + At.xmm, v.base + At.xmm + 256);
+  return true;
+}
+/** FXRSTOR likewise. */
+export function loadLegacyArea(p: Processor, stack: FloatStack, address: bigint): boolean {
+  const { v } = p;
+  const at = p.paging.plain(address, legacyAreaBytes, accessOf(v, 'read'));
+  if (at === 0) return false;
+  const { view, bytes } = v.pool;
+  checkMxcsr(view.getUint32(at + 24, true));
+  v.set(At.mxcsr, view.getUint32(at + 24, true));
+  stack.control = view.getUint16(at, true);
+  stack.status = view.getUint16(at + 2, true);
+  v.set(At.floatEmpty, ~view.getUint8(at + 4) & 0xff);
+  v.set(At.floatOpcode, view.getUint16(at + 6, true) & 0x7ff);
+  v.set64(At.floatIp, view.getBigUint64(at + 8, true));
+  v.set64(At.floatData, view.getBigUint64(at + 16, true));
+  const top = v.get(At.floatTop);
+  for (let n = 0; n < 8; n++) {
+    const to = v.base + At.float + 16 * ((top + n) & 7);
+    bytes.copyWithin(to, at + 32 + 16 * n, at + 42 + 16 * n);
+  }
+  bytes.copyWithin(v.base + At.xmm, at + 160, at + 416);
+  return true;
+}
 
 const mxcsrMask = 0xffff;
 export function checkMxcsr(value: number): void {

@@ -6,7 +6,7 @@ import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
 import { deliver, interruptReturn } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
-import { canonical } from '../page-walk.ts';
+import {} from '../page-walk.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';
@@ -49,7 +49,7 @@ export const controlHelpers: Helpers<
   | 'systemReturn' | 'systemEnter' | 'systemExit' | 'halt' | 'checkFlagsAccess' | 'writeFlags' | 'clearInterruptFlag' | 'setInterruptFlag'
   | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug' | 'checkPrivileged'
   | 'clearAccess' | 'setAccess' | 'readExtendedControl' | 'writeExtendedControl' | 'readModelSpecific' | 'writeModelSpecific'
-  | 'readPerformanceCounter' | 'identify' | 'checkBaseAccess' | 'checkCanonical' | 'invalidatePage' | 'invalidateContext'
+  | 'readPerformanceCounter' | 'identify' | 'invalidatePage' | 'invalidateContext'
   | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
 > = {
   jumpFar: (p, selector, offset, size) => jumpFar(p, Number(selector), offset, Number(size)),
@@ -138,12 +138,6 @@ export const controlHelpers: Helpers<
     v.setRegister32(3, b);
     v.setRegister32(1, c);
     v.setRegister32(2, d);
-  },
-  checkBaseAccess(p) {
-    if ((p.v.cr4 & Cr4.fsgsbase) === 0) throw undefinedOpcode();
-  },
-  checkCanonical(_p, value) {
-    if (!canonical(Number(BigInt.asIntN(32, value >> 32n)))) throw protection(0);
   },
   invalidatePage(p, address) {
     checkLevel0(p);

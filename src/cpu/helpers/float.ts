@@ -1,6 +1,6 @@
 /** Floating point, vectors, ciphers and their save areas. */
 import { Fault, protection, undefinedOpcode, Vector } from '../fault.ts';
-import { checkMxcsr, initialiseXmm, loadX87, loadXmm, saveMxcsr, saveX87, saveXmm } from '../float/environment.ts';
+import { checkMxcsr, initialiseXmm, loadLegacyArea, loadX87, loadXmm, saveLegacyArea, saveMxcsr, saveX87, saveXmm } from '../float/environment.ts';
 import { FloatStack } from '../float/registers.ts';
 import { floatOperation } from '../float/sse.ts';
 import { executeX87 } from '../float/x87.ts';
@@ -64,12 +64,14 @@ export const floatHelpers: Helpers<
   checkFloat,
   fxsave(p, at, size) {
     if ((at & 15n) !== 0n) throw protection(0);
+    if (size === 64n && p.v.long && saveLegacyArea(p, new FloatStack(p.v), at)) return;
     saveX87(p, new FloatStack(p.v), at, size === 64n);
     saveMxcsr(p, at);
     saveXmm(p, at);
   },
   fxrstor(p, at, size) {
     if ((at & 15n) !== 0n) throw protection(0);
+    if (size === 64n && p.v.long && loadLegacyArea(p, new FloatStack(p.v), at)) return;
     const mxcsr = Number(p.load(at + 24n, 4));
     checkMxcsr(mxcsr);
     loadXmm(p, at);

@@ -99,7 +99,8 @@ export class Handlers {
         this.#profile?.helper(name);
         return call(...args);
       };
-      for (let n = 0; n <= 5; n++) this.#imports[`helper:${name}/${n}`] = (this.#profile ? counted : call) as unknown as WebAssembly.ExportValue;
+      for (let n = 0; n <= 5; n++)
+        this.#imports[`helper:${name}/${n}`] = (this.#profile ? counted : call) as unknown as WebAssembly.ExportValue;
     }
   }
 

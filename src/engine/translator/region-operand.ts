@@ -48,6 +48,8 @@ export class RegionOperand implements Operand<Node> {
         return o.constant(number === 0 ? (this.#decoded.immediates[0] ?? 0n) : (this.#decoded.immediates[number] ?? 0n) & 0xffffn);
       case 'xmm':
         return this.size === 128 ? o.xmm(number) : this.#lane(number);
+      case 'segment':
+        return o.selector(number);
       default:
         throw new NotTranslated(kind);
     }

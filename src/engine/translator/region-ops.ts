@@ -114,6 +114,7 @@ export class RegionOps extends LazyFlags {
     this.when(condition, () => this.#giveUp(why));
   }
   helper(name: HelperName, ...args: Node[]): Node {
+    if (name === 'segmentSelector' && args[0]?.constant !== undefined) return this.selector(Number(args[0].constant));
     if (name === 'loadStatusFlags' && args[0]) {
       this.loadStatusFlags(args[0]);
       return this.constant(0);
@@ -229,6 +230,9 @@ export class RegionOps extends LazyFlags {
     return stateLayout.fields[name].size === 4
       ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.state], false, 32)
       : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.state], false);
+  }
+  selector(segment: number): Node {
+    return this.zeroExtend(this.field('segmentSelector', segment), 16);
   }
   get(name: StateName): Node {
     if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);

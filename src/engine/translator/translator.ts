@@ -255,14 +255,18 @@ export class Translator implements Translation {
     const bytes = module.bytes();
     this.counts.modules++;
     this.counts.bytes += bytes.length;
-    const compile = (): WebAssembly.Instance => new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
+    const compile = (): WebAssembly.Instance =>
+      new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
     const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
     for (const [n, { region, view }] of made.entries()) {
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
       if (slot === undefined) return;
       this.counts.regions++;
       this.#remember(region, view, slot);
-      this.#profile?.region(slot, region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))));
+      this.#profile?.region(
+        slot,
+        region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))),
+      );
     }
   }
   #remember(region: Region, view: PageView, slot: number): void {

@@ -3,7 +3,7 @@
 import { flagsImage } from '../flags-image.ts';
 import type { HelperName } from '../helper-names.ts';
 import type { Feature, Instruction } from '../instruction.ts';
-import type { Meaning } from '../ops.ts';
+import type { Meaning, Ops } from '../ops.ts';
 import { push, release, top } from '../stack.ts';
 import { nothing, row } from '../table.ts';
 
@@ -136,18 +136,20 @@ const random =
     const zero = o.constant(0);
     o.setFlagBits({ carry: o.constant(1), overflow: zero, adjust: zero, result: { value: o.constant(1), size: 8 } });
   };
+/** CR4.FSGSBASE. */
+const checkBaseAccess = <V>(o: Ops<V>): void => o.when(o.isZero(o.and(o.get('cr4'), o.constant(0x1_0000))), () => o.fault(6));
 const readBase =
   (name: 'fsBase' | 'gsBase'): Meaning =>
   (o, _form, target) => {
-    o.helper('checkBaseAccess');
+    checkBaseAccess(o);
     target.write(o.get(name));
   };
 const writeBase =
   (name: 'fsBase' | 'gsBase'): Meaning =>
   (o, _form, source) => {
-    o.helper('checkBaseAccess');
+    checkBaseAccess(o);
     const value = source.read();
-    o.helper('checkCanonical', value);
+    o.when(o.ltu(o.constant(1), o.add(o.sar(value, o.constant(47)), o.constant(1))), () => o.fault(13, 0));
     o.set(name, value);
   };
 const swapBase: Meaning = (o) => {
