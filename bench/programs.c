@@ -213,7 +213,7 @@ static void handler(int s) { (void)s; }
 static void signals(void) { signal(SIGUSR1, handler); int pid = getpid(); for (int i = 0; i < 300000; i++) kill(pid, SIGUSR1); }
 
 static const struct { const char *name; void (*run)(void); } programs[] = {
-  {"intmix", intmix}, {"sieve", sieve}, {"crc32", crc32}, {"sha256", sha256}, {"quicksort", quicksort}, {"matrix", matrix}, {"mandelbrot", mandelbrot}, {"nbody", nbody}, {"copy", copy},
+  {"intmix", intmix}, {"sieve", sieve}, {"crc32", crc32}, {"digest", sha256}, {"quicksort", quicksort}, {"matrix", matrix}, {"mandelbrot", mandelbrot}, {"nbody", nbody}, {"copy", copy},
   {"chase", chase}, {"bytecode", bytecode}, {"recursion", recursion}, {"pointers", pointers}, {"strings", strings}, {"allocation", allocation}, {"simd", simd}, {"x87", x87}, {"jit", jit},
   {"syscalls", syscalls}, {"readbyte", readbyte}, {"mapping", mapping}, {"faults", faults}, {"protection", protection}, {"forking", forking}, {"executing", executing}, {"pipes", pipes}, {"signals", signals} };
 

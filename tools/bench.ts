@@ -1,168 +1,153 @@
 /**
- * Speed of the interpreter: npm run bench [-- --json]. User CPU time; the reference is a loop of JavaScript in the same run, so that ratios mean
- * something on a busy or slow computer. Each program's source is assembled code beside its bytes.
+ * Programs and Linux workloads in a guest, here and under QEMU's translator when it is installed: npm run bench [-- --json] [-- --only NAME,...]
+ * User and system CPU time of the whole process between two lines of the guest's console. The programs' source is bench/programs.c; gcc is needed.
  */
-import { Bench } from '../test/conformance/bench.ts';
-import { liveStart, makeCase, windowAddress } from '../test/conformance/cases.ts';
-import { deterministicMachine } from '../test/guest/deterministic.ts';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { decompress } from 'fzstd';
 
-interface Program {
-  readonly name: string;
-  readonly source: string;
-  readonly code: string;
-}
-const programs: readonly Program[] = [
-  {
-    name: 'integer mix',
-    source: `1: imul $0x5851f42d, %rax, %rax
-add $0x12345, %rax
-mov %rax, %rdx
-shr $17, %rdx
-xor %rdx, %rax
-lea 7(%rax,%rdx,4), %rbx
-and $0xffff, %ebx
-sub %rbx, %rsi
-dec %rcx
-jnz 1b`,
-    code: '4869c02df451584805452301004889c248c1ea114831d0488d5c900781e3ffff00004829de48ffc975d6cc',
-  },
-  {
-    name: 'loads and stores',
-    source: `1: mov (%rdi,%rbx,8), %rax
-add %rcx, %rax
-mov %rax, 8(%rdi,%rbx,8)
-inc %ebx
-and $63, %ebx
-dec %rcx
-jnz 1b`,
-    code: '488b04df4801c8488944df08ffc383e33f48ffc975eacc',
-  },
-  {
-    name: 'branches',
-    source: `1: imul $1103515245, %eax, %eax
-add $12345, %eax
-test $0x10000, %eax
-jz 2f
-add $3, %rsi
-jmp 3f
-2: sub $5, %rsi
-3: cmp %rsi, %rdx
-jl 4f
-inc %rdx
-4: dec %rcx
-jnz 1b`,
-    code: '69c06d4ec6410539300000a90000010074064883c603eb044883ee054839f27c0348ffc248ffc975d7cc',
-  },
-  {
-    name: 'calls',
-    source: `1: call 2f
-add %rax, %rsi
-dec %rcx
-jnz 1b
-int3
-2: push %rbp
-mov %rsp, %rbp
-lea 1(%rcx), %rax
-pop %rbp
-ret`,
-    code: 'e8090000004801c648ffc975f3cc554889e5488d41015dc3cc',
-  },
-  {
-    name: 'sse integer',
-    source: `1: movdqu (%rdi), %xmm0
-paddd %xmm1, %xmm0
-pxor %xmm0, %xmm2
-pshufd $0x4e, %xmm2, %xmm3
-movdqu %xmm3, 16(%rdi)
-dec %rcx
-jnz 1b`,
-    code: 'f30f6f07660ffec1660fefd0660f70da4ef30f7f5f1048ffc975e5cc',
-  },
-  {
-    name: 'sse double',
-    source: `1: addsd %xmm1, %xmm0
-mulsd %xmm2, %xmm0
-subsd %xmm1, %xmm3
-dec %rcx
-jnz 1b`,
-    code: 'f20f58c1f20f59c2f20f5cd948ffc975efcc',
-  },
-  {
-    name: 'string copy',
-    source: `1: mov %rdi, %rsi
-mov %rdi, %rbx
-add $2048, %rdi
-mov %rcx, %rdx
-mov $256, %ecx
-rep movsq
-mov %rdx, %rcx
-mov %rbx, %rdi
-dec %rcx
-jnz 1b`,
-    code: '4889fe4889fb4881c7000800004889cab900010000f348a54889d14889df48ffc975ddcc',
-  },
-];
-const instructions = 20_000_000;
-const repetitions = 3;
+const groups = {
+  'small programs':
+    'intmix,sieve,crc32,digest,quicksort,matrix,mandelbrot,nbody,copy,chase,bytecode,recursion,pointers,strings,allocation,simd,x87,jit',
+  'system calls and memory': 'syscalls,readbyte,mapping,faults,protection,forking,executing,pipes,signals',
+  'Linux workloads': 'shloop,shforkexec,shpipe,awkloop,data,compress,decompress,sha256,sorting,searching,archive',
+} as const;
+const limitMs = 15 * 60_000;
+const append = (suite: string): string => `console=ttyS0 quiet panic=-1 suite=${suite}`;
 
-const userSeconds = (work: () => void): number => {
-  const before = process.cpuUsage();
-  work();
-  return process.cpuUsage(before).user / 1e6;
+const argument = (name: string): string | undefined => {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? undefined : process.argv[at + 1];
+};
+const has = (program: string): boolean => {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
 };
 
-/** A multiply, a shift and a branch, 20 million times: what JavaScript itself needs. */
-function reference(): number {
-  let x = 1;
-  for (let n = 0; n < 20_000_000; n++) {
-    x = (Math.imul(x, 1_103_515_245) + 12_345) | 0;
-    if ((x & 0x1_0000) !== 0) x ^= x >>> 7;
+/** One file of a cpio archive in the "newc" format. */
+function cpioEntry(name: string, mode: number, data: Uint8Array): Uint8Array {
+  const path = Buffer.from(`${name}\0`);
+  const fields = [0, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, path.length, 0];
+  const head = Buffer.concat([Buffer.from(`070701${fields.map((f) => f.toString(16).padStart(8, '0')).join('')}`), path]);
+  const padded = (bytes: Uint8Array): Uint8Array => Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
+  return Buffer.concat([padded(head), padded(data)]);
+}
+
+/** The default guest's files, then ours. */
+async function makeInitrd(folder: string): Promise<string> {
+  const programs = join(folder, 'programs');
+  execFileSync('gcc', ['-O2', '-static', '-o', programs, 'bench/programs.c', '-lm'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const guest = decompress(new Uint8Array(readFileSync('guest/initramfs.cpio.zst')));
+  const own = [
+    cpioEntry('init', 0o100755, readFileSync('bench/init')),
+    cpioEntry('bin/programs', 0o100755, readFileSync(programs)),
+    cpioEntry('TRAILER!!!', 0, new Uint8Array()),
+  ];
+  const initrd = join(folder, 'initrd');
+  writeFileSync(initrd, Buffer.concat([guest, Buffer.alloc(-guest.length & 511), ...own]));
+  return initrd;
+}
+
+/** CPU seconds of a process so far, all threads. */
+function cpuSeconds(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+async function run(name: string, command: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  const times = new Map<string, number>();
+  let text = '';
+  let current = 'boot';
+  let started = 0;
+  child.stdout.on('data', (data: Buffer) => {
+    text += data.toString();
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+      const line = text.slice(0, end).trim();
+      text = text.slice(end + 1);
+      if (line.startsWith('@begin ')) {
+        current = line.slice(7);
+        started = current === 'boot' ? 0 : cpuSeconds(child.pid ?? 0);
+        process.stderr.write(`\r\x1b[K${name}: ${current}`);
+      } else if (line.startsWith('@end')) times.set(current, cpuSeconds(child.pid ?? 0) - started);
+    }
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
+  const status = await new Promise<number | null>((resolve) => child.on('exit', resolve));
+  clearTimeout(timer);
+  process.stderr.write('\r\x1b[K');
+  if (status !== 0) throw new Error(`${name} ended with ${status} in ${current}`);
+  return times;
+}
+
+const mean = (ratios: readonly number[]): number => Math.exp(ratios.reduce((sum, r) => sum + Math.log(r), 0) / ratios.length);
+/** A process's CPU time is counted in hundredths of a second. */
+const least = 0.01;
+
+async function main(): Promise<void> {
+  if (!has('gcc')) {
+    process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
+    return;
   }
-  return x;
+  const suite = argument('--only') ?? Object.values(groups).join(',');
+  const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
+  try {
+    const initrd = await makeInitrd(folder);
+    const guest = ['--kernel', 'guest/bzImage', '--initrd', initrd];
+    const ours = await run('testudo', [
+      process.execPath,
+      'dist/cli/main.js',
+      'run',
+      '--no-reboot',
+      '--memory',
+      '256',
+      ...guest,
+      '--append',
+      append(suite),
+    ]);
+    const options = '-accel tcg,thread=single -smp 1 -cpu Nehalem -m 256 -nodefaults -display none -no-reboot -serial stdio'.split(' ');
+    const qemu = has('qemu-system-x86_64')
+      ? await run('qemu', ['qemu-system-x86_64', ...options, ...guest.map((a) => a.replace(/^--/, '-')), '-append', append(suite)])
+      : undefined;
+    report(ours, qemu);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
-function run(program: Program): number {
-  const bench = new Bench();
-  const before = makeCase(3)?.before;
-  if (!before) throw new Error('no state');
-  before.gpr[1] = 1n << 40n;
-  before.gpr[3] = 0n;
-  before.gpr[4] = BigInt(windowAddress + liveStart + 256);
-  before.gpr[7] = BigInt(windowAddress + 1024);
-  before.mxcsr = 0x1fa0;
-  for (let n = 0; n < 4; n++) before.xmm[n] = 0x3ff8_0000_0000_0000n;
-  before.xmm[2] = 0x3fe0_0000_0000_0000n;
-  before.flags = 0x202;
-  bench.load({ code: Uint8Array.from(Buffer.from(program.code, 'hex')), before });
-  bench.runFor(2_000_000);
-  return Math.min(...Array.from({ length: repetitions }, () => userSeconds(() => bench.runFor(instructions))));
+function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, number> | undefined): void {
+  const ratioOf = (name: string): number | undefined => {
+    const [a, b] = [ours.get(name), qemu?.get(name)];
+    return a === undefined || b === undefined ? undefined : Math.max(a, least) / Math.max(b, least);
+  };
+  const means = Object.entries(groups).map(([group, names]) => {
+    const ratios = names
+      .split(',')
+      .map(ratioOf)
+      .filter((r) => r !== undefined);
+    return { group, rows: ratios.length, mean: ratios.length > 0 ? mean(ratios) : undefined, worst: Math.max(...ratios) };
+  });
+  if (process.argv.includes('--json')) {
+    const rows = [...ours].map(([name, seconds]) => ({ name, seconds, qemuSeconds: qemu?.get(name), ratio: ratioOf(name) }));
+    process.stdout.write(`${JSON.stringify({ node: process.version, rows, means }, null, 2)}\n`);
+    return;
+  }
+  process.stdout.write(`Node ${process.version}; CPU seconds${qemu ? '' : ' (no qemu-system-x86_64 to compare with)'}\n`);
+  for (const [name, seconds] of ours) {
+    const ratio = ratioOf(name);
+    const compared = ratio === undefined ? '' : `${(qemu?.get(name) ?? 0).toFixed(2).padStart(9)} ${ratio.toFixed(2).padStart(8)}`;
+    process.stdout.write(`${name.padEnd(14)} ${seconds.toFixed(2).padStart(8)} ${compared}\n`);
+  }
+  for (const m of means)
+    if (m.mean !== undefined)
+      process.stdout.write(`${m.group}: geometric mean ${m.mean.toFixed(2)}, worst ${m.worst.toFixed(2)}, of ${m.rows} rows\n`);
 }
 
-async function boot(): Promise<{ readonly seconds: number; readonly retired: number }> {
-  const before = process.cpuUsage();
-  const { machine, output, run } = await deterministicMachine({ memoryMiB: 256 });
-  while (!output().includes('root@testudo')) run(10);
-  return { seconds: process.cpuUsage(before).user / 1e6, retired: machine.retired };
-}
-
-reference();
-const referenceSeconds = Math.min(...Array.from({ length: repetitions }, () => userSeconds(reference)));
-const results = programs.map((program) => {
-  const seconds = run(program);
-  return { name: program.name, millionsPerSecond: instructions / seconds / 1e6, ratio: seconds / referenceSeconds };
-});
-const started = await boot();
-const geometricMean = Math.exp(results.reduce((sum, r) => sum + Math.log(r.millionsPerSecond), 0) / results.length);
-if (process.argv.includes('--json')) {
-  process.stdout.write(`${JSON.stringify({ node: process.version, referenceSeconds, results, geometricMean, boot: started }, null, 2)}\n`);
-} else {
-  process.stdout.write(`Node ${process.version}; reference loop ${(referenceSeconds * 1000).toFixed(0)} ms\n`);
-  for (const r of results)
-    process.stdout.write(
-      `${r.name.padEnd(18)} ${r.millionsPerSecond.toFixed(0).padStart(6)} M instructions/s  ${r.ratio.toFixed(2).padStart(6)} x reference\n`,
-    );
-  process.stdout.write(`${'geometric mean'.padEnd(18)} ${geometricMean.toFixed(0).padStart(6)} M instructions/s\n`);
-  process.stdout.write(
-    `boot to the shell: ${(started.retired / 1e6).toFixed(0)} M instructions, ${started.seconds.toFixed(2)} s of user CPU\n`,
-  );
-}
+await main();

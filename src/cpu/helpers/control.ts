@@ -6,7 +6,6 @@ import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
 import { deliver, interruptReturn } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
-import {} from '../page-walk.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';

@@ -46,7 +46,7 @@ export interface Code {
   isWanted(offset: number): boolean;
 }
 
-const instructionsMax = 400;
+const instructionsMax = 200;
 const callDepthMax = 4;
 /** What must be as hot as this to be taken in. */
 const warm = 1 / 32;

@@ -28,7 +28,13 @@ type Statement =
   | { readonly kind: 'effect'; readonly args: readonly Node[]; readonly code: readonly number[] }
   | { readonly kind: 'set'; readonly local: number; readonly value: Node }
   | { readonly kind: 'place'; readonly emit: (out: number[]) => void }
-  | { readonly kind: 'if'; readonly condition: Node; readonly then: Statement[]; readonly otherwise: Statement[] };
+  | {
+      readonly kind: 'if';
+      readonly condition: Node;
+      readonly then: Statement[];
+      readonly otherwise: Statement[];
+      readonly sets: readonly number[];
+    };
 
 /** Where a graph's code goes: who gives it temporaries, and who counts how deep it is nested. */
 export interface GraphHost {
@@ -42,6 +48,8 @@ export class Graph {
   readonly #host: GraphHost;
   #current: Statement[] = [];
   readonly #root = this.#current;
+  /** Locals set within the branch at hand. */
+  #sets: number[] = [];
 
   constructor(host: GraphHost) {
     this.#host = host;
@@ -57,7 +65,7 @@ export class Graph {
     const wrapped = BigInt.asIntN(type === 'i32' ? 32 : 64, value);
     const code = [type === 'i32' ? Op.i32Const : Op.i64Const, ...signedLeb(wrapped)];
     const unsigned = BigInt.asUintN(64, value);
-    const bits = unsigned.toString(2).length;
+    const bits = unsigned < 0x1_0000_0000n ? 32 - Math.clz32(Number(unsigned)) || 1 : 64;
     return { type, code, args: [], constant: unsigned, bits, pure: true, leaf: -1, uses: 0, emitted: 0, local: -1 };
   }
   /** A local nobody sets. */
@@ -74,6 +82,7 @@ export class Graph {
   }
   set(local: number, value: Node): void {
     value.uses++;
+    this.#sets.push(local);
     this.#current.push({ kind: 'set', local, value });
   }
   effect(code: readonly number[], args: readonly Node[]): void {
@@ -86,13 +95,18 @@ export class Graph {
   }
   branch(condition: Node, then: () => void, otherwise?: () => void): void {
     condition.uses++;
-    const statement = { kind: 'if' as const, condition, then: [] as Statement[], otherwise: [] as Statement[] };
+    const sets: number[] = [];
+    const statement = { kind: 'if' as const, condition, then: [] as Statement[], otherwise: [] as Statement[], sets };
     const outer = this.#current;
+    const outerSets = this.#sets;
+    this.#sets = sets;
     this.#current = statement.then;
     then();
     this.#current = statement.otherwise;
     otherwise?.();
     this.#current = outer;
+    this.#sets = outerSets;
+    outerSets.push(...sets);
     outer.push(statement);
   }
 
@@ -140,7 +154,7 @@ export class Graph {
           s.emit(out);
           break;
         case 'if':
-          for (const local of setWithin(s)) this.#save(local, leaves, out);
+          for (const local of s.sets) this.#save(local, leaves, out);
           this.#value(s.condition, out);
           out.push(Op.if, 0x40);
           this.#host.enter();
@@ -179,13 +193,6 @@ export class Graph {
     for (const a of node.args) this.#value(a, out);
     pushAll(out, node.code);
   }
-}
-
-function* setWithin(s: Statement): Generator<number> {
-  if (s.kind === 'set') yield s.local;
-  if (s.kind !== 'if') return;
-  for (const inner of s.then) yield* setWithin(inner);
-  for (const inner of s.otherwise) yield* setWithin(inner);
 }
 
 const pushAll = (out: number[], code: readonly number[]): void => {

@@ -21,6 +21,18 @@ export function unsignedLeb(value: number): number[] {
 
 export function signedLeb(value: bigint): number[] {
   const bytes: number[] = [];
+  if (value >= -0x8000_0000n && value < 0x8000_0000n) {
+    let small = Number(value);
+    for (;;) {
+      const low = small & 0x7f;
+      small >>= 7;
+      if ((small === 0 && (low & 0x40) === 0) || (small === -1 && (low & 0x40) !== 0)) {
+        bytes.push(low);
+        return bytes;
+      }
+      bytes.push(low | 0x80);
+    }
+  }
   let rest = value;
   for (;;) {
     const low = Number(rest & 0x7fn);
