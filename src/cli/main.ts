@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `testudo` command: verbs, help, errors and exit codes. */
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import { optionRecords } from '../config/options.ts';
 import { OutOfMemory } from '../memory/pool.ts';
@@ -33,7 +34,13 @@ function program(): Command {
   return testudo;
 }
 
+/** V8 before 12 optimises WebAssembly after so few calls that most of what a short run translates is compiled twice; later ones wait as long as this. */
+function waitBeforeOptimising(): void {
+  if (Number.parseInt(process.versions.v8, 10) < 12) setFlagsFromString('--wasm-tiering-budget=20000000');
+}
+
 async function main(): Promise<void> {
+  waitBeforeOptimising();
   try {
     await program().parseAsync();
   } catch (problem) {
