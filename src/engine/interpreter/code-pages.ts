@@ -83,11 +83,11 @@ export class CodePages {
     v.words[entry + 2] = map;
     return { frame, map };
   }
-  /** Which page of code the TLB has for a guest-virtual address, in the mode that is current. */
-  pageAt(address: bigint): number | undefined {
+  /** Which page of code the TLB has for a guest-virtual address in a code mode. */
+  pageAt(address: bigint, mode: number): number | undefined {
     const { v } = this.#p;
-    const tag = BigInt.asUintN(64, address) | v.get64(At.codeMode);
-    const entry = v.base + codeTlbOffset + codeTlbSlot(Number(address & 0xffff_ffffn), Number(v.get64(At.codeMode)));
+    const tag = BigInt.asUintN(64, address) | BigInt(mode);
+    const entry = v.base + codeTlbOffset + codeTlbSlot(Number(address & 0xffff_ffffn), mode);
     if (v.pool.view.getBigUint64(entry, true) !== tag) return undefined;
     return this.#pages.get(v.words[(entry + 8) >>> 2] ?? 0);
   }

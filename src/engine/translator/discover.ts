@@ -48,6 +48,7 @@ export interface Code {
 
 const instructionsMax = 200;
 const callDepthMax = 4;
+const recursionRank = 3;
 /** What must be as hot as this to be taken in. */
 const warm = 1 / 32;
 const warmCallee = 1 / 4;
@@ -55,6 +56,10 @@ const warmCallee = 1 / 4;
 /** A function called by the region, or the code it begins with. */
 interface Context {
   readonly depth: number;
+  /** Where the function begins. */
+  readonly start: number;
+  /** What is nearer to the region's first code is taken in first; what calls itself comes later. */
+  readonly rank: number;
   /** Where the call returns to. */
   readonly caller: Context | undefined;
   readonly behind: number;
@@ -66,8 +71,12 @@ interface Context {
   readonly guesses: Map<number, readonly number[]>;
 }
 
-const newContext = (caller: Context | undefined, behind: number): Context => ({
+const isActive = (context: Context | undefined, start: number): boolean =>
+  context !== undefined && (context.start === start || isActive(context.caller, start));
+const newContext = (caller: Context | undefined, start: number, behind: number): Context => ({
   depth: caller ? caller.depth + 1 : 0,
+  start,
+  rank: caller ? caller.rank + (isActive(caller, start) ? recursionRank : 1) : 0,
   caller,
   behind,
   steps: new Map(),
@@ -94,14 +103,15 @@ const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(6
 class Discovery {
   readonly #code: Code;
   readonly #seeds: readonly number[];
-  readonly root = newContext(undefined, 0);
+  readonly root: Context;
   readonly entered: Set<number>;
-  readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from({ length: callDepthMax + 1 }, () => []);
+  readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from({ length: callDepthMax * recursionRank + 1 }, () => []);
   #count = 0;
 
   constructor(code: Code, seeds: readonly number[]) {
     this.#code = code;
     this.#seeds = seeds;
+    this.root = newContext(undefined, seeds[0] ?? 0, 0);
     this.entered = new Set(seeds);
     for (const seed of seeds) this.#lead(this.root, seed);
     for (let next = this.#next(); next && this.#count < instructionsMax; next = this.#next()) this.#walk(next.context, next.offset);
@@ -113,7 +123,7 @@ class Discovery {
   #lead(context: Context, offset: number): void {
     if (context.leaders.has(offset)) return;
     context.leaders.add(offset);
-    this.#work[context.depth]?.push({ context, offset });
+    this.#work[context.rank]?.push({ context, offset });
   }
   #enter(context: Context, offset: number): void {
     if (context !== this.root) return;
@@ -149,7 +159,7 @@ class Discovery {
     } else if (isCall(decoded)) {
       for (const target of isRelative(decoded) ? [targetOf(step)] : this.#guess(context, step)) {
         if (context.depth >= callDepthMax || this.#code.heat(target) < warmCallee) continue;
-        const callee = newContext(context, behind);
+        const callee = newContext(context, target, behind);
         context.calls.set(callKey(behind, target), callee);
         this.#lead(callee, target);
       }

@@ -38,9 +38,10 @@ interface Installed {
   readonly ranges: readonly Range[];
   readonly entries: readonly (readonly [page: number, offset: number])[];
 }
-/** A hot place, and the guest-virtual address that its page had. */
+/** Hot places of a page, with its guest-virtual address and the code mode when they were met. */
 interface Hot {
   readonly address: bigint;
+  readonly mode: number;
   readonly offsets: Set<number>;
 }
 interface Made {
@@ -57,6 +58,7 @@ class PageView implements Code {
   readonly #translator: Translator;
   readonly #first: number;
   readonly #address: bigint;
+  readonly #mode: number;
   readonly #pages = new Map<number, number | undefined>();
   readonly #traits: Map<string, Trait>;
 
@@ -67,7 +69,7 @@ class PageView implements Code {
     decoder: Decoder,
     traits: Map<string, Trait>,
     page: number,
-    address: bigint,
+    { address, mode }: Pick<Hot, 'address' | 'mode'>,
   ) {
     this.#p = p;
     this.#interpreter = interpreter;
@@ -76,13 +78,14 @@ class PageView implements Code {
     this.#traits = traits;
     this.#first = page;
     this.#address = address;
+    this.#mode = mode;
     this.restricted = (page & 4) !== 0;
   }
   /** Frame * 8 + mode of a page, counted from the region's first; undefined when it is not known now. */
   page(number: number): number | undefined {
     if (number === 0) return this.#first;
     if (!this.#pages.has(number)) {
-      const found = this.#interpreter.pages.pageAt(this.#address + BigInt(number * pageBytes));
+      const found = this.#interpreter.pages.pageAt(this.#address + BigInt(number * pageBytes), this.#mode);
       this.#pages.set(number, found !== undefined && (found & 7) === (this.#first & 7) ? found : undefined);
     }
     return this.#pages.get(number);
@@ -165,7 +168,7 @@ export class Translator implements Translation {
   hot(page: number, offset: number): void {
     let hot = this.#pending.get(page);
     if (!hot) {
-      hot = { address: this.#p.v.get64(At.codePage), offsets: new Set() };
+      hot = { address: this.#p.v.get64(At.codePage), mode: Number(this.#p.v.get64(At.codeMode)), offsets: new Set() };
       this.#pending.set(page, hot);
     }
     hot.offsets.add(offset);
@@ -224,10 +227,10 @@ export class Translator implements Translation {
     for (const name of runNames) module.importFunction(name, runSignature);
     const made: Made[] = [];
     this.#wanted = pending;
-    for (const [page, { address, offsets }] of pending) {
+    for (const [page, { address, mode, offsets }] of pending) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region made before
-        const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, this.#traits, page, address);
+        const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, this.#traits, page, { address, mode });
         const blocks = discover(view, [offset]);
         if (blocks.length === 0) continue;
         const region = this.#region(blocks, view);
