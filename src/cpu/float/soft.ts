@@ -9,10 +9,30 @@ export interface Format {
   readonly exponentBits: number;
   /** The leading one is stored (x87 double extended). */
   readonly explicit: boolean;
+  /** What follows from these: bits below the exponent, masks of fraction and exponent, the leading one, the bias, the lowest exponent of a last place. */
+  readonly stored: bigint;
+  readonly fractionMask: bigint;
+  readonly exponentMask: bigint;
+  readonly signShift: bigint;
+  readonly hidden: bigint;
+  readonly bias: number;
+  readonly lowest: number;
 }
-export const single: Format = { precision: 24, exponentBits: 8, explicit: false };
-export const double: Format = { precision: 53, exponentBits: 11, explicit: false };
-export const extended: Format = { precision: 64, exponentBits: 15, explicit: true };
+function format(precision: number, exponentBits: number, explicit: boolean): Format {
+  const stored = BigInt(explicit ? precision : precision - 1);
+  const bias = 2 ** (exponentBits - 1) - 1;
+  return {
+    precision, exponentBits, explicit, stored, bias,
+    fractionMask: (1n << stored) - 1n,
+    exponentMask: (1n << BigInt(exponentBits)) - 1n,
+    signShift: stored + BigInt(exponentBits),
+    hidden: 1n << BigInt(precision - 1),
+    lowest: 1 - bias - (precision - 1),
+  };
+}
+export const single = format(24, 8, false);
+export const double = format(53, 11, false);
+export const extended = format(64, 15, true);
 
 export const Exception = { invalid: 1, denormal: 2, divide: 4, overflow: 8, underflow: 16, precision: 32 } as const;
 /** Rounding control as MXCSR and the x87 control word encode it. */
@@ -52,42 +72,44 @@ export class Context {
   }
 }
 
-const biasOf = (f: Format): number => 2 ** (f.exponentBits - 1) - 1;
-const fractionBits = (f: Format): number => (f.explicit ? f.precision : f.precision - 1);
-export const bitLength = (n: bigint): number => n.toString(2).length;
+/** Of a number that is not negative; 1 for zero. */
+export function bitLength(n: bigint): number {
+  let rest = n;
+  let bits = 0;
+  while (rest > 0xffff_ffffn) {
+    rest >>= 32n;
+    bits += 32;
+  }
+  return bits + (32 - Math.clz32(Number(rest)) || 1);
+}
 
 export function unpack(bits: bigint, f: Format): Parts {
-  const stored = BigInt(fractionBits(f));
-  const fraction = bits & ((1n << stored) - 1n);
-  const exponent = Number((bits >> stored) & ((1n << BigInt(f.exponentBits)) - 1n));
-  const sign = Number((bits >> (stored + BigInt(f.exponentBits))) & 1n) as 0 | 1;
-  const top = 2 ** f.exponentBits - 1;
-  const hidden = 1n << BigInt(f.precision - 1);
-  const payload = fraction & (hidden - 1n);
-  const integerBit = f.explicit ? (fraction & hidden) !== 0n : exponent !== 0;
-  const make = (kind: Parts['kind'], e: number, significand: bigint, extra: Partial<Parts> = {}): Parts => ({ sign, kind, exponent: e, significand, signaling: false, denormal: false, ...extra });
-  if (f.explicit && exponent !== 0 && !integerBit) return make('unsupported', 0, fraction); // pseudo-NaN, pseudo-infinity, unnormal
-  if (exponent === top) {
-    if (payload === 0n) return make('infinity', 0, 0n);
-    return make('nan', 0, payload, { signaling: (payload & (hidden >> 1n)) === 0n });
+  const fraction = bits & f.fractionMask;
+  const exponent = Number((bits >> f.stored) & f.exponentMask);
+  const sign = Number((bits >> f.signShift) & 1n) as 0 | 1;
+  const payload = fraction & (f.hidden - 1n);
+  const plain = { signaling: false, denormal: false };
+  if (f.explicit && exponent !== 0 && (fraction & f.hidden) === 0n) return { sign, kind: 'unsupported', exponent: 0, significand: fraction, ...plain }; // pseudo-NaN, pseudo-infinity, unnormal
+  if (exponent === 2 * f.bias + 1) {
+    if (payload === 0n) return { sign, kind: 'infinity', exponent: 0, significand: 0n, ...plain };
+    return { sign, kind: 'nan', exponent: 0, significand: payload, signaling: (payload & (f.hidden >> 1n)) === 0n, denormal: false };
   }
-  const lowest = 1 - biasOf(f) - (f.precision - 1);
   if (exponent === 0) {
-    if (fraction === 0n) return make('zero', 0, 0n);
-    return make('finite', lowest, f.explicit ? fraction : payload, { denormal: true });
+    if (fraction === 0n) return { sign, kind: 'zero', exponent: 0, significand: 0n, ...plain };
+    return { sign, kind: 'finite', exponent: f.lowest, significand: f.explicit ? fraction : payload, signaling: false, denormal: true };
   }
-  return make('finite', lowest + exponent - 1, payload | hidden);
+  return { sign, kind: 'finite', exponent: f.lowest + exponent - 1, significand: payload | f.hidden, signaling: false, denormal: false };
 }
 
 export function infinity(sign: 0 | 1, f: Format): bigint {
-  const stored = BigInt(fractionBits(f));
-  return (((BigInt(sign) << BigInt(f.exponentBits)) | ((1n << BigInt(f.exponentBits)) - 1n)) << stored) | (f.explicit ? 1n << 63n : 0n);
+  const stored = f.stored;
+  return (((BigInt(sign) << BigInt(f.exponentBits)) | f.exponentMask) << stored) | (f.explicit ? 1n << 63n : 0n);
 }
-export const zero = (sign: 0 | 1, f: Format): bigint => BigInt(sign) << BigInt(fractionBits(f) + f.exponentBits);
+export const zero = (sign: 0 | 1, f: Format): bigint => BigInt(sign) << f.signShift;
 export const defaultNan = (f: Format): bigint => infinity(1, f) | (1n << BigInt(f.precision - 2));
 function largest(sign: 0 | 1, f: Format, precision: number): bigint {
   const dropped = BigInt(f.precision - precision);
-  const stored = BigInt(fractionBits(f));
+  const stored = f.stored;
   const significand = (((1n << BigInt(precision)) - 1n) << dropped) & ((1n << stored) - 1n);
   return ((((BigInt(sign) << BigInt(f.exponentBits)) | ((1n << BigInt(f.exponentBits)) - 2n)) << stored) | significand);
 }
@@ -102,7 +124,7 @@ export function quiet(nan: Parts, from: Format, f: Format): bigint {
 /** Rounds sign * significand * 2^exponent (plus a bit more when sticky) into the format. */
 export function round(c: Context, sign: 0 | 1, significand: bigint, exponent: number, sticky: boolean, f: Format): bigint {
   const precision = c.mode.precision ?? f.precision;
-  const bias = biasOf(f);
+  const bias = f.bias;
   const length = bitLength(significand);
   const smallest = 1 - bias; // exponent of the leading one of the smallest normal number
   const normal = roundTo(c, sign, significand, exponent, sticky, length - precision);
@@ -167,7 +189,7 @@ function underflow(c: Context, t: Tiny, f: Format): bigint {
 
 /** Bits of a value that fits the format exactly. */
 export function pack(sign: 0 | 1, significand: bigint, exponent: number, f: Format): bigint {
-  const lowest = 2 - biasOf(f) - f.precision;
+  const { lowest } = f;
   let s = significand;
   let e = exponent;
   const length = bitLength(s);
@@ -176,11 +198,10 @@ export function pack(sign: 0 | 1, significand: bigint, exponent: number, f: Form
   if (e - shift < lowest) shift = e - lowest;
   s = shift >= 0 ? s << BigInt(shift) : s >> BigInt(-shift);
   e -= shift;
-  const hidden = 1n << BigInt(f.precision - 1);
-  const isNormal = (s & hidden) !== 0n;
+  const isNormal = (s & f.hidden) !== 0n;
   const biased = isNormal ? e - lowest + 1 : 0;
-  const stored = BigInt(fractionBits(f));
-  const fraction = f.explicit ? s : s & (hidden - 1n);
+  const stored = f.stored;
+  const fraction = f.explicit ? s : s & (f.hidden - 1n);
   return (((BigInt(sign) << BigInt(f.exponentBits)) | BigInt(biased)) << stored) | fraction;
 }
 
