@@ -90,7 +90,8 @@ export class PageWalk {
   #fault(low: number, high: number, access: Access, bits: number): never {
     const v = this.#v;
     const long = v.longActive;
-    v.set64(At.cr2, (BigInt(long ? high >>> 0 : 0) << 32n) | BigInt(low >>> 0));
+    v.words[(v.base + At.cr2) >>> 2] = low;
+    v.words[(v.base + At.cr2 + 4) >>> 2] = long ? high : 0;
     const fetchBit = access.execute && (((v.efer & Efer.nxe) !== 0 && (v.cr4 & Cr4.pae) !== 0) || (v.cr4 & Cr4.smep) !== 0) ? 0x10 : 0;
     throw new Fault(Vector.page, bits | (access.write ? 2 : 0) | (access.user ? 4 : 0) | fetchBit);
   }

@@ -6,10 +6,12 @@ import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
 import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
-const halves = (address: bigint): readonly [low: number, high: number] => [Number(address & 0xffff_ffffn) | 0, Number((address >> 32n) & 0xffff_ffffn) | 0];
 
 export class Paging extends PageWalk {
   readonly #v: Vcpu;
+  readonly #quad = new BigUint64Array(1);
+  readonly #halves = new Int32Array(this.#quad.buffer);
+  #high = 0;
 
   constructor(v: Vcpu) {
     super(v);
@@ -154,6 +156,12 @@ export class Paging extends PageWalk {
   }
 
   // --- access by TypeScript, by linear address
+  /** The low half of an address; the high half is in `#high`. */
+  #split(address: bigint): number {
+    this.#quad[0] = address;
+    this.#high = this.#halves[1] ?? 0;
+    return this.#halves[0] ?? 0;
+  }
   /** Machine memory behind an access that a TLB bank has, or 0. */
   #cached(low: number, high: number, size: number, access: Access): number {
     const v = this.#v;
@@ -176,7 +184,8 @@ export class Paging extends PageWalk {
   }
   /** Machine memory behind a structure that lies in one page of plain RAM (without code, when written), or 0. May fault. */
   plain(address: bigint, size: number, access: Access): number {
-    const [low, high] = halves(address);
+    const low = this.#split(address);
+    const high = this.#high;
     const known = this.#cached(low, high, size, access) >>> 0;
     if (known !== 0 || (low & 0xfff) + size > pageBytes) return known;
     this.#canonicalOrFault(low, high, size);
@@ -187,7 +196,8 @@ export class Paging extends PageWalk {
   }
   read(address: bigint, size: number, access: Access): bigint {
     let value = 0n;
-    const [low, high] = halves(address);
+    const low = this.#split(address);
+    const high = this.#high;
     const known = this.#cached(low, high, size, access) >>> 0;
     if (known !== 0) {
       const { view } = this.#v.pool;
@@ -212,25 +222,29 @@ export class Paging extends PageWalk {
   }
   /** 16 bytes: both pages are translated before anything is moved. */
   readWide(address: bigint, access: Access): bigint {
-    const [low, high] = halves(address);
+    const low = this.#split(address);
+    const high = this.#high;
     this.#canonicalOrFault(low, high, 16);
     const at = this.#loadCrossing(low, high, 16, access);
     const { view } = this.#v.pool;
     return view.getBigUint64(at, true) | (view.getBigUint64(at + 8, true) << 64n);
   }
   writeWide(address: bigint, value: bigint, access: Access): void {
-    const [low, high] = halves(address);
+    const low = this.#split(address);
+    const high = this.#high;
     this.#canonicalOrFault(low, high, 16);
     const end = BigInt.asUintN(64, address + 15n);
     this.translate(low, high, access);
-    const [lastLow, lastHigh] = halves(end);
+    const lastLow = this.#split(end);
+    const lastHigh = this.#high;
     this.translate(lastLow, lastHigh, access);
     this.write(address, 8, value & 0xffff_ffff_ffff_ffffn, access);
     this.write(BigInt.asUintN(64, address + 8n), 8, value >> 64n, access);
   }
   write(address: bigint, size: number, value: bigint, access: Access): void {
     const v = this.#v;
-    const [low, high] = halves(address);
+    const low = this.#split(address);
+    const high = this.#high;
     const known = this.#cached(low, high, size, access) >>> 0;
     if (known !== 0) {
       const { view } = v.pool;

@@ -3,7 +3,8 @@ import type { Processor } from './processor.ts';
 import { linearAddress, stackSize } from './segments.ts';
 import { Segment } from './state.ts';
 
-const mask = (bits: number): bigint => (1n << BigInt(bits)) - 1n;
+const masks = { 16: 0xffffn, 32: 0xffff_ffffn, 64: 0xffff_ffff_ffff_ffffn } as const;
+const mask = (bits: 16 | 32 | 64): bigint => masks[bits];
 
 /** The stack pointer with a new low part of the stack's width. */
 function withPointer(p: Processor, value: bigint): bigint {
@@ -35,15 +36,23 @@ export class NewStack {
   readonly #base: bigint;
   readonly #mask: bigint;
   pointer: bigint;
+  readonly #flat: boolean;
 
   constructor(p: Processor, base: bigint, pointer: bigint, bits: 16 | 32 | 64) {
     this.#p = p;
     this.#base = base;
     this.#mask = mask(bits);
+    this.#flat = bits === 64 && base === 0n;
     this.pointer = pointer;
   }
   /** System rights: the frame belongs to the level that is being entered. */
   push(value: bigint, bytes: number, system: boolean): void {
+    if (this.#flat) {
+      this.pointer = BigInt.asUintN(64, this.pointer - BigInt(bytes));
+      if (system) this.#p.storeSystem(this.pointer, bytes, value);
+      else this.#p.store(this.pointer, bytes, value);
+      return;
+    }
     this.pointer = (this.pointer & ~this.#mask) | ((this.pointer - BigInt(bytes)) & this.#mask);
     const address = BigInt.asUintN(this.#mask === mask(64) ? 64 : 32, this.#base + (this.pointer & this.#mask));
     if (system) this.#p.storeSystem(address, bytes, value);

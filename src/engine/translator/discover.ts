@@ -105,7 +105,10 @@ class Discovery {
   readonly #seeds: readonly number[];
   readonly root: Context;
   readonly entered: Set<number>;
-  readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from({ length: callDepthMax * recursionRank + 1 }, () => []);
+  readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from(
+    { length: callDepthMax * recursionRank + 1 },
+    () => [],
+  );
   #count = 0;
 
   constructor(code: Code, seeds: readonly number[]) {
