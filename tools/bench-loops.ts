@@ -121,8 +121,8 @@ function reference(): number {
   return x;
 }
 
-function run(program: Program): number {
-  const bench = new Bench();
+function run(program: Program, translate: boolean): number {
+  const bench = new Bench({ translate });
   const before = makeCase(3)?.before;
   if (!before) throw new Error('no state');
   before.gpr[1] = 1n << 40n;
@@ -148,8 +148,9 @@ async function boot(): Promise<{ readonly seconds: number; readonly retired: num
 reference();
 const referenceSeconds = Math.min(...Array.from({ length: repetitions }, () => userSeconds(reference)));
 const results = programs.map((program) => {
-  const seconds = run(program);
-  return { name: program.name, millionsPerSecond: instructions / seconds / 1e6, ratio: seconds / referenceSeconds };
+  const seconds = run(program, true);
+  const interpreted = instructions / run(program, false) / 1e6;
+  return { name: program.name, millionsPerSecond: instructions / seconds / 1e6, interpreted, ratio: seconds / referenceSeconds };
 });
 const started = await boot();
 const geometricMean = Math.exp(results.reduce((sum, r) => sum + Math.log(r.millionsPerSecond), 0) / results.length);
@@ -159,7 +160,7 @@ if (process.argv.includes('--json')) {
   process.stdout.write(`Node ${process.version}; reference loop ${(referenceSeconds * 1000).toFixed(0)} ms\n`);
   for (const r of results)
     process.stdout.write(
-      `${r.name.padEnd(18)} ${r.millionsPerSecond.toFixed(0).padStart(6)} M instructions/s  ${r.ratio.toFixed(2).padStart(6)} x reference\n`,
+      `${r.name.padEnd(18)} ${r.millionsPerSecond.toFixed(0).padStart(6)} M instructions/s  ${r.ratio.toFixed(2).padStart(6)} x reference  ${r.interpreted.toFixed(0).padStart(6)} interpreted\n`,
     );
   process.stdout.write(`${'geometric mean'.padEnd(18)} ${geometricMean.toFixed(0).padStart(6)} M instructions/s\n`);
   process.stdout.write(
