@@ -182,6 +182,7 @@ export class HandlerOps extends WasmOps {
       const store = (offset: number, value: Node): void => this.graph.effect(memoryCode(Op.i32Store, offset), [this.record, value]);
       const latest = field(Record.latest);
       this.when(this.graph.node('i32', [Op.i32Ne], [latest, next], true, 1), () => {
+        store(Record.earliest, field(Record.before));
         store(Record.before, latest);
         store(Record.latest, next);
       });

@@ -204,8 +204,9 @@ export class Interpreter implements CodeWatch {
     const { v } = this.#p;
     const record = this.pages.recordAt(page, offset);
     if (record === 0) return [];
-    const records = [Record.latest, Record.before].map((field) => v.words[(record + field) >>> 2] ?? 0).filter((r) => r !== 0);
-    return records.map((r) => this.pages.addressOf(r)).filter((address) => address !== undefined);
+    const records = new Set([Record.latest, Record.before, Record.earliest].map((field) => v.words[(record + field) >>> 2] ?? 0));
+    records.delete(0);
+    return [...records].map((r) => this.pages.addressOf(r)).filter((address) => address !== undefined);
   }
   /** How often a place was entered, as a part of what makes it hot: 0 when it was never decoded, 1 when nobody counts. */
   heat(page: number, offset: number): number {

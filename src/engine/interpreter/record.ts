@@ -19,10 +19,11 @@ export const Record = {
   /** i32: displacement of a memory operand, or the linked record of a jump. */
   displacement: 20,
   link: 20,
-  /** i64: immediate, or displacement of a relative jump. Two u32 for an indirect jump: the records it went to last, the latest first. */
+  /** i64: immediate, or displacement of a relative jump. Two u32 for an indirect jump: the records it went to last, the latest first; `earliest` is the third. */
   immediate: 24,
   latest: 24,
   before: 28,
+  earliest: 44,
   /** u16: the instruction's offset in its page. */
   offset: 32,
   /** u16: how often the record was entered, or, once it enters a region, at which of its entries. */
