@@ -14,9 +14,10 @@ import { type coreImports, coreModule } from './core.ts';
 import { runNames } from './core-runs.ts';
 import { makeHandler, shapeKey } from './handler.ts';
 
-/** Handlers lie below, regions of translated code above. */
+/** Handlers lie below, regions of translated code above. A region takes some 20 KiB of the host's memory with the machine code made of it. */
 const handlersEnd = 16_384;
-const tableSize = 49_152;
+const regionsMax = 12_288;
+const tableSize = handlersEnd + regionsMax;
 export const gotoHandler = 1;
 export const relookupHandler = 2;
 export const countHandler = 3;

@@ -58,6 +58,10 @@ export class Interpreter implements CodeWatch {
   run(): void {
     const { v } = this.#p;
     const { base } = v;
+    if (this.#flushWanted) {
+      v.jump(v.ip);
+      this.flush();
+    }
     for (;;) {
       const record = v.get(At.record) >>> 0 || this.#handlers.lookup(base) >>> 0 || this.#findTimed();
       this.#handlers.run(base, record);
@@ -82,7 +86,6 @@ export class Interpreter implements CodeWatch {
       this.flush(); // all code is decoded again, with handlers for what is in use
       this.#handlers.forget();
     }
-    if (this.#flushWanted) this.flush();
     const { frame, map } = this.pages.enter(linear);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
     const offset = low & 0xfff;
