@@ -18,6 +18,8 @@ export const stateLayout = layout([
   /** Instructions left to run; may go below zero by a bulk operation. */
   ['fuel', 4],
   ['pending', 4],
+  /** After so many entries a place of code is hot. */
+  ['hotEntries', 4],
   /** Length of the instruction when no record is current (evaluator). */
   ['length', 4],
   /** Key of translations of code: code size, CPL 3, restricted floating point; low bits of the instruction TLB's tags. */

@@ -53,9 +53,6 @@ const lookUp = (l: LookUpLocals, failed: readonly number[]): number[] => {
 /** What a handler may give instead of a record: go on at `ip`, at the region that is entered there or with the instruction itself. */
 export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 const outcomeMax = 7;
-/** After so many entries a place is worth translating. */
-export const hotEntries = 2000;
-
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 
 /** locals: 0 state, 1 address, then as each function says. Leaves the entry in `entry` and tests the tag for `bytes` bytes. */
@@ -175,7 +172,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     code: [
       ...refund,
       ...get(1), ...get(1), ...memoryCode(Op.i32Load16U, Record.entry), ...i32(1), Op.i32Add, ...tee(2), ...memoryCode(Op.i32Store16, Record.entry),
-      ...get(2), ...i32(hotEntries), Op.i32Eq, Op.if, 0x40, ...get(1), Op.call, ...unsignedLeb(hot), Op.end,
+      ...get(2), ...get(0), ...load32(offsetOf('hotEntries')), Op.i32GeU, Op.if, 0x40, ...get(1), Op.call, ...unsignedLeb(hot), Op.end,
       ...get(1), ...i32(asItself), Op.i32Or,
     ],
   });

@@ -8,7 +8,6 @@ import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
-import { hotEntries } from './core.ts';
 import { isAbsolute, isFarRelative } from './handler.ts';
 import { countHandler, crossingHandler, gotoHandler, Handlers, relookupHandler } from './handlers.ts';
 import { Record, recordBytes } from './record.ts';
@@ -64,8 +63,9 @@ export class Interpreter implements CodeWatch {
     }
     for (;;) {
       const record = v.get(At.record) >>> 0 || this.#handlers.lookup(base) >>> 0 || this.#findTimed();
+      const fuel = v.get(At.fuel);
       this.#handlers.run(base, record);
-      this.#translation?.tick();
+      this.#translation?.tick(fuel - v.get(At.fuel));
       if (v.get(At.record) !== 0 || v.get(At.fuel) <= 0 || v.get(At.pending) !== 0 || v.get(At.halted) !== 0) return;
     }
   }
@@ -216,7 +216,9 @@ export class Interpreter implements CodeWatch {
     const record = this.pages.recordAt(page, offset);
     if (record === 0) return 0;
     const { view } = this.#p.v.pool;
-    return view.getUint16(record + Record.handler, true) === countHandler ? view.getUint16(record + Record.entry, true) / hotEntries : 1;
+    return view.getUint16(record + Record.handler, true) === countHandler
+      ? view.getUint16(record + Record.entry, true) / this.#p.v.get(At.hotEntries)
+      : 1;
   }
   /** For profiles: the current region was left, for another place or to have this instruction done. */
   #left(dispatched: number, entered: number, retired: number): void {

@@ -17,6 +17,13 @@ import { traitOf } from './trait.ts';
 /** So many hot places make a module; fewer do after they have waited for so many runs of the engine. */
 const batch = 32;
 const patience = 16;
+/** After so many entries a place is worth translating. */
+const hotEntries = 2000;
+/** Translating an instruction costs as much as interpreting so many. */
+const translationCost = 2500;
+/** While translation has taken more than this part of the work, only what is so much hotter is translated. */
+const shareOfTime = 4;
+const haste = 3;
 
 /** What the records of a place hold. */
 /** How far apart the pages of a region may lie. */
@@ -154,12 +161,15 @@ export class Translator implements Translation {
   #wanted = new Map<number, Hot>();
   #pendingCount = 0;
   #waited = 0;
+  /** Instructions run so far, about. */
+  #run = 0;
   readonly #traits = new Map<string, Trait>();
   /** How often what happened; for profiles. */
   readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0 };
 
   constructor(p: Processor, interpreter: Interpreter, profile?: EngineProfile) {
     this.#p = p;
+    p.v.set(At.hotEntries, hotEntries);
     this.#profile = profile;
     this.#interpreter = interpreter;
     this.#decoder = new Decoder(p.v.model.instructions);
@@ -175,7 +185,8 @@ export class Translator implements Translation {
     this.#pendingCount++;
     if (this.#pendingCount >= batch) this.translate();
   }
-  tick(): void {
+  tick(instructions: number): void {
+    this.#run += instructions;
     if (this.#pendingCount > 0 && ++this.#waited >= patience) this.translate();
   }
   entry(page: number, offset: number): Entry | undefined {
@@ -244,6 +255,9 @@ export class Translator implements Translation {
     }
     this.#wanted = new Map();
     if (made.length > 0) this.#install(module, made);
+    // what ran for a short time has little to gain
+    const spent = this.counts.instructions * translationCost;
+    this.#p.v.set(At.hotEntries, spent * shareOfTime > this.#run ? hotEntries * haste : hotEntries);
   }
   /** Whether a region that has this place should be entered there. */
   isWanted(page: number, offset: number): boolean {
