@@ -54,3 +54,11 @@ test('help names every option, and completion scripts are printed', () => {
   expect(testudo('run', '--help').stdout).toMatch(/--deterministic[\s\S]*--no-reboot/);
   expect(testudo('completion', 'bash').stdout).toMatch(/complete -F _testudo testudo/);
 });
+
+test('a profile tells where the time went and what was hot', { timeout: 60_000 }, () => {
+  const input = 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; poweroff\n';
+  const { status, stderr } = spawnSync(process.execPath, [main, 'run', '--profile'], { encoding: 'utf8', input, timeout: 50_000 });
+  expect(status).toBe(0);
+  expect(stderr).toMatch(/instructions +\d+, \d+\.\d % of them in regions/);
+  expect(stderr).toMatch(/hottest regions:\n {2}\d+\.\d % of all instructions, entered \d+ times\n {4} +[0-9a-f]+ {2}\w+/);
+});
