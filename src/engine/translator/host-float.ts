@@ -34,7 +34,16 @@ const arithmetic = {
 const exponent = { 32: { shift: 33n, unit: 56n, top: 0xffn }, 64: { shift: 1n, unit: 53n, top: 0x7ffn } } as const;
 const bias = { 32: 127n, 64: 1023n } as const;
 
-export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Node, predicate = 0): HostFloat | undefined {
+/** `isKnown`: the number is known to be plain, because it came out of such an operation. */
+export function hostFloat(
+  graph: Graph,
+  op: FloatOp,
+  size: Size,
+  a: Node,
+  b: Node,
+  isKnown: (n: Node) => boolean,
+  predicate = 0,
+): HostFloat | undefined {
   const i64 = (value: bigint): Node => graph.constant('i64', value);
   const quad = (code: number, x: Node, y: Node): Node => graph.node('i64', [code], [x, y], true);
   const test = (code: number, x: Node, y: Node): Node => graph.node('i32', [code], [x, y], true, 1);
@@ -63,7 +72,10 @@ export function hostFloat(graph: Graph, op: FloatOp, size: Size, a: Node, b: Nod
   const equal = { 32: Float.f32Eq, 64: Float.f64Eq };
   const notMore = { 32: Float.f32Le, 64: Float.f64Le };
   const wide = (x: Node): Node => graph.node('i64', [Op.i64ExtendI32U], [x], true, x.bits);
-  const both = (): Node => and(isPlain(a, size), isPlain(b, size));
+  const both = (): Node | undefined => {
+    if (isKnown(a)) return isKnown(b) ? undefined : isPlain(b, size);
+    return isKnown(b) ? isPlain(a, size) : and(isPlain(a, size), isPlain(b, size));
+  };
   /** Of 64-bit numbers, products of such with 26 significant bits at most do not round. */
   const isShort = (...numbers: Node[]): Node =>
     graph.node(

@@ -55,7 +55,9 @@ export class RegionOperand implements Operand<Node> {
     }
   }
   #lane(number: number): Node {
-    return this.#o.zeroExtend(this.#o.lane(this.#o.xmm(number), this.size as Size, 0), this.size as Size);
+    const lane = this.#o.zeroExtend(this.#o.lane(this.#o.xmm(number), this.size as Size, 0), this.size as Size);
+    this.#o.noteLane(lane, number);
+    return lane;
   }
   write(value: Node): void {
     const o = this.#o;
@@ -73,7 +75,8 @@ export class RegionOperand implements Operand<Node> {
         else o.store(this.address(), size, value);
         return;
       case 'xmm':
-        o.setXmm(number, this.size === 128 ? value : o.withLane(o.xmm(number), size, 0, value));
+        if (this.size === 128) o.setXmm(number, value);
+        else o.setLane(number, size, value);
         return;
       case 'immediate':
         throw new Bug('write to an immediate');

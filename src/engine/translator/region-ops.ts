@@ -42,6 +42,13 @@ export interface Surroundings {
   announceExit(kind: FlagKind): void;
 }
 
+/** What is known of registers at a place of a block: upper bounds of their widths in bits; vector registers whose low number is plain, of what size. */
+export interface Known {
+  readonly widths: number[];
+  readonly plain: Map<number, 32 | 64>;
+}
+export const nothingKnown = (): Known => ({ widths: new Array(16).fill(64), plain: new Map() });
+
 export interface Place {
   readonly decoded: Decoded;
   readonly offset: number;
@@ -69,8 +76,12 @@ export class RegionOps extends LazyFlags {
   protected readonly locals: RegionLocals;
   readonly #around: Surroundings;
   readonly #place: Place;
-  /** Upper bounds of the registers' widths in bits; shared along a block. */
+  /** Shared along a block. */
+  readonly #known: Known;
   readonly #widths: number[];
+  /** Which register a low lane was read from; which numbers are plain results of this instruction, and of what size. */
+  readonly #lanes = new Map<Node, number>();
+  readonly #results = new Map<Node, 32 | 64>();
   /** Something of the machine's state was changed: from here on the instruction must run to its end. */
   #changed = false;
   #ended = false;
@@ -80,14 +91,15 @@ export class RegionOps extends LazyFlags {
   /** The place of the last access for writing, which the store that follows may use. */
   #checked: { readonly address: Node; readonly bytes: number; readonly host: Node } | undefined;
 
-  constructor(around: Surroundings, place: Place, kind: FlagKind, widths: number[]) {
+  constructor(around: Surroundings, place: Place, kind: FlagKind, known: Known) {
     super(kind);
     this.#around = around;
     this.locals = around.locals;
     this.graph = new Graph(around.locals);
     this.state = this.graph.parameter(0);
     this.#place = place;
-    this.#widths = widths;
+    this.#known = known;
+    this.#widths = known.widths;
   }
 
   /** Whether control cannot reach what follows. */
@@ -283,6 +295,7 @@ export class RegionOps extends LazyFlags {
   }
   setXmm(number: number, value: Node): void {
     this.graph.set(this.locals.written(`xmm${number}`), value);
+    this.#known.plain.delete(number);
     this.#changed = true;
   }
 
@@ -332,7 +345,7 @@ export class RegionOps extends LazyFlags {
 
   // --- scalar floating point
   float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
-    const fast = hostFloat(this.graph, op, size, this.wide(a), this.wide(b), Number(extra?.constant ?? 0n));
+    const fast = hostFloat(this.graph, op, size, this.wide(a), this.wide(b), (n) => this.#isPlain(n, size), Number(extra?.constant ?? 0n));
     if (!fast) {
       if (this.#nested === 0) throw new NotTranslated(`float ${op}`);
       this.#giveUp(op);
@@ -350,7 +363,23 @@ export class RegionOps extends LazyFlags {
       });
     else if (fast.mode > 0) this.#giveUpIf(modeBelow(fast.mode), 'MXCSR');
     if (result.safe) this.#giveUpIf(this.isZero(result.safe), 'result');
+    if (op !== 'compare' && op !== 'comi' && op !== 'ucomi' && !op.endsWith('Int32') && !op.endsWith('Int64'))
+      this.#results.set(result.value, op === 'toOther' ? (size === 64 ? 32 : 64) : size);
     return result.value;
+  }
+  /** The low lane of a register, for the checks of `float`. */
+  noteLane(lane: Node, register: number): void {
+    this.#lanes.set(lane, register);
+  }
+  #isPlain(n: Node, size: 32 | 64): boolean {
+    const register = this.#lanes.get(n);
+    return this.#results.get(n) === size || (register !== undefined && this.#known.plain.get(register) === size);
+  }
+  /** Writes the low lane of a register. */
+  setLane(register: number, size: Size, value: Node): void {
+    this.setXmm(register, this.withLane(this.xmm(register), size, 0, value));
+    const plain = this.#results.get(value);
+    if (plain !== undefined && plain === size && this.#nested === 0) this.#known.plain.set(register, plain);
   }
 
   /** Whether the instruction sets flags. */

@@ -9,7 +9,7 @@ import { Structure } from '../wasm/structure.ts';
 import { type Block, pageOf, repeats, type Step } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
-import { exitWord, ipIsSet, RegionOps, type Surroundings } from './region-ops.ts';
+import { exitWord, ipIsSet, nothingKnown, RegionOps, type Surroundings } from './region-ops.ts';
 import { translate } from './trait.ts';
 
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
@@ -188,10 +188,10 @@ export class Region {
   #translateBlock(node: number): readonly RegionOps[] {
     const block = this.#block(node);
     const around = this.#around(node);
-    const widths: number[] = new Array(16).fill(64);
+    const known = nothingKnown();
     let kind = this.#kind(node);
     return block.steps.map((step, n) => {
-      const o = new RegionOps(around, { decoded: step.decoded, offset: step.offset, retired: n }, kind, widths);
+      const o = new RegionOps(around, { decoded: step.decoded, offset: step.offset, retired: n }, kind, known);
       if (step.trait.translated) translate(o, step.decoded, this.#restricted);
       else o.interpret();
       if (n === block.steps.length - 1 && !o.ended) o.fallThrough();
@@ -231,7 +231,7 @@ export class Region {
   /** For code of the region itself, between instructions. */
   #plain(kind: FlagKind): RegionOps {
     const step = this.blocks[0]?.steps[0] as Step;
-    return new RegionOps(this.#around(dispatcher), { decoded: step.decoded, offset: 0, retired: 0 }, kind, new Array(16).fill(64));
+    return new RegionOps(this.#around(dispatcher), { decoded: step.decoded, offset: 0, retired: 0 }, kind, nothingKnown());
   }
   #spend(out: number[], retired: number): void {
     const fuel = unsignedLeb(this.#locals.named('fuel'));

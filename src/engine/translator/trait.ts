@@ -5,7 +5,7 @@ import type { Trait } from './discover.ts';
 import { vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOperand } from './region-operand.ts';
-import { NotTranslated, RegionOps, type Surroundings } from './region-ops.ts';
+import { NotTranslated, nothingKnown, RegionOps, type Surroundings } from './region-ops.ts';
 
 const absent = new Proxy({} as RegionOperand, {
   get: (_target, key) => {
@@ -31,12 +31,7 @@ const nowhere: Omit<Surroundings, 'locals'> = {
 };
 /** Translates the instruction alone, to see whether it can be and how it leaves the flags. */
 export function traitOf(decoded: Decoded, restricted: boolean): Trait {
-  const o = new RegionOps(
-    { ...nowhere, locals: new RegionLocals() },
-    { decoded, offset: 0, retired: 0 },
-    vectorKind,
-    new Array(16).fill(64),
-  );
+  const o = new RegionOps({ ...nowhere, locals: new RegionLocals() }, { decoded, offset: 0, retired: 0 }, vectorKind, nothingKnown());
   try {
     translate(o, decoded, restricted);
   } catch (problem) {
