@@ -127,7 +127,7 @@ export interface Ops<V> {
   /** Runs the same instruction again: one iteration of a REP is done and more remain. */
   again(): void;
   /** A hint before one iteration of REP MOVS or STOS: an executor may do all but the last iterations at once. */
-  bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void;
+  bulk(kind: 'moveRun' | 'storeRun', form: Form): void;
   /** Ends the run after this instruction so that interrupts are looked for; `exitHere` when a helper has set the next address. */
   exitNext(): void;
   exitHere(): void;

@@ -50,8 +50,7 @@ const lookUp = (l: LookUpLocals, failed: readonly number[]): number[] => {
   ];
 };
 
-/** What a handler may give instead of a record: go on at `ip`, at the region that is entered there or with the instruction itself. */
-export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
+/** The largest `Outcome`; records lie above. */
 const outcomeMax = 7;
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 

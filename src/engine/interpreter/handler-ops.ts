@@ -4,11 +4,10 @@
  */
 
 import { assert } from '../../base/assert.ts';
-import { offsetOf, type StateField, stateLayout } from '../../cpu/state.ts';
+import { offsetOf } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
-import type { StateName } from '../../isa/state-names.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
 import { unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
@@ -21,12 +20,9 @@ import { Record, recordBytes } from './record.ts';
 const bulkIterationsMin = 8;
 const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as readonly HelperName[]).includes(name);
 
-const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
-
 export class HandlerOps extends WasmOps {
   readonly locals: ValueType[] = [];
   readonly graph = new Graph({ temporary: (type) => this.locals.push(type) + 1, enter: () => {}, leave: () => {} });
-  readonly callees = new Map<Callee, number>();
   readonly state = this.graph.parameter(0);
   readonly record = this.graph.parameter(1);
   readonly #callIndex: (callee: Callee) => number;
@@ -48,17 +44,6 @@ export class HandlerOps extends WasmOps {
     if (result) return this.graph.node(result, code, args, false, callee.startsWith('load') ? Number(/\d+$/.exec(callee)?.[0]) : 64);
     this.graph.effect(code, args);
     return this.constant(0);
-  }
-  /** A 32- or 64-bit field of the state. */
-  field(name: StateField, index = 0): Node {
-    return stateLayout.fields[name].size === 4
-      ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.state], false, 32)
-      : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.state], false);
-  }
-  setField(name: StateField, value: Node, index = 0): void {
-    if (stateLayout.fields[name].size === 4)
-      this.graph.effect(memoryCode(Op.i32Store, offsetOf(name, index)), [this.state, this.narrow(value)]);
-    else this.graph.effect(memoryCode(Op.i64Store, offsetOf(name, index)), [this.state, this.wide(value)]);
   }
   /** A 16-bit field of the record. */
   record16(offset: number): Node {
@@ -102,14 +87,6 @@ export class HandlerOps extends WasmOps {
   }
 
   // --- state
-  get(name: StateName): Node {
-    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);
-    return this.field(name);
-  }
-  set(name: StateName, value: Node): void {
-    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') this.setField('segmentBase', value, segmentFields[name]);
-    else this.setField(name, value);
-  }
   register(number: number, size: Size): Node {
     return this.loadAt(this.state, size, offsetOf('gpr', number));
   }
@@ -200,7 +177,7 @@ export class HandlerOps extends WasmOps {
   again(): void {
     this.leave(this.record);
   }
-  bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void {
+  bulk(kind: 'moveRun' | 'storeRun', form: Form): void {
     if (form.addressSize !== 64 || !form.long) return;
     // all but the last iteration, as far as the fuel goes; not worth a call for a few, nor downward
     const up = this.isZero(this.and(this.field('systemFlags'), this.i32(0x400)));
@@ -210,10 +187,10 @@ export class HandlerOps extends WasmOps {
       const rest = this.sub(this.register(1, 64), this.constant(1));
       const left = this.wide(this.field('fuel'));
       const scale = this.i32(Math.log2(form.size / 8));
-      const moves = kind === 'bulkMove';
+      const moves = kind === 'moveRun';
       const from = moves ? this.linear(form.segment, this.register(6, 64), 0, false) : this.register(0, form.size);
       const most = this.select(this.ltu(rest, left), rest, left);
-      const done = this.#call(moves ? 'moveRun' : 'storeRun', [this.state, this.register(7, 64), from, most, scale]);
+      const done = this.#call(kind, [this.state, this.register(7, 64), from, most, scale]);
       const bytes = this.shl(done, this.constant(Math.log2(form.size / 8)));
       for (const n of moves ? [6, 7] : [7]) this.setRegister(n, 64, this.add(this.register(n, 64), bytes));
       this.setRegister(1, 64, this.sub(this.register(1, 64), this.wide(done)));

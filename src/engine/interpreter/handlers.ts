@@ -132,6 +132,7 @@ export class Handlers {
     this.#missing.push({ index, decoded });
     return index;
   }
+  /** The handler of bytes that are no instruction: it raises the fault. */
   failure(failure: 'undefined' | 'long' | 'short'): number {
     const key = `failure:${failure}`;
     const known = this.#handlers.get(key);

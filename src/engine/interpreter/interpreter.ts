@@ -53,6 +53,7 @@ export class Interpreter implements CodeWatch {
   translateWith(translation: Translation): void {
     this.#translation = translation;
   }
+
   /** Runs until the fuel is spent or something waits for the run loop. Faults of the guest are thrown. */
   run(): void {
     const { v } = this.#p;
@@ -69,6 +70,9 @@ export class Interpreter implements CodeWatch {
       if (v.get(At.record) !== 0 || v.get(At.fuel) <= 0 || v.get(At.pending) !== 0 || v.get(At.halted) !== 0) return;
     }
   }
+
+  // --- finding and decoding code
+
   #findTimed(): number {
     return this.#profile ? this.#profile.time('decoding', () => this.#find()) : this.#find();
   }
@@ -96,6 +100,7 @@ export class Interpreter implements CodeWatch {
     const crosses = v.pool.view.getUint16(known + Record.handler, true) === crossingHandler;
     return crosses ? this.#crossing(frame, map, offset, linear, mode) : known;
   }
+
   #decodeTrace(frame: number, mode: number, map: number, start: number, linear: bigint): number {
     const { v } = this.#p;
     const { bytes } = v.pool;
@@ -132,6 +137,7 @@ export class Interpreter implements CodeWatch {
     this.#handlers.compile();
     return first;
   }
+
   /** An instruction on two pages: its record holds while the second page is where it was. */
   #crossing(frame: number, map: number, offset: number, linear: bigint, mode: number): number {
     const { v } = this.#p;
@@ -160,6 +166,9 @@ export class Interpreter implements CodeWatch {
     else this.#crossings.set(second.frame, [record]);
     return record;
   }
+
+  // --- what is entered at a place: the instruction, a count, a region
+
   #dispatchTo(record: number, handler: number): void {
     const { view } = this.#p.v.pool;
     view.setUint16(record + Record.handler, handler, true);
@@ -220,6 +229,7 @@ export class Interpreter implements CodeWatch {
       ? view.getUint16(record + Record.entry, true) / this.#p.v.get(At.hotEntries)
       : 1;
   }
+
   /** For profiles: the current region was left, for another place or to have this instruction done. */
   #left(dispatched: number, entered: number, retired: number): void {
     const { v } = this.#p;
@@ -231,6 +241,7 @@ export class Interpreter implements CodeWatch {
     const decoded = this.#decoder.decode(bytes, at, at + longestInstruction, v.codeSize);
     this.#profile?.leave(slot, retired, typeof decoded === 'string' ? decoded : kindOf(decoded));
   }
+
   /** Makes a function a region that records can enter. Undefined when there is no room: all code will be dropped soon. */
   install(region: () => number): number | undefined {
     const slot = this.#handlers.addRegion(region);
@@ -248,6 +259,9 @@ export class Interpreter implements CodeWatch {
     view.setUint16(record + Record.handler, slot, true);
     view.setUint16(record + Record.entry, entry, true);
   }
+
+  // --- records
+
   #writePseudo(handler: number, offset: number, link: number): void {
     const at = this.pages.allocate(recordBytes);
     const { view, bytes } = this.#p.v.pool;
@@ -294,6 +308,9 @@ export class Interpreter implements CodeWatch {
     const displacement = Number(memory.displacement) + (relative ? offset + decoded.length : 0);
     view.setInt32(at + Record.displacement, displacement, true);
   }
+
+  // --- code that changes
+
   /** Code of a frame was written: what was decoded of the 64-byte pieces there is dropped. */
   written(frame: number, start: number, end: number): void {
     const { pool } = this.#p.v;

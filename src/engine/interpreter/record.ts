@@ -35,3 +35,5 @@ export const Record = {
 } as const;
 /** Added to a record's address: do what the instruction itself does, whatever it enters. */
 export const asItself = Record.own - Record.handler;
+/** What a handler or a region may give instead of a record: leave the run, go on at `ip`, or have the instruction there done by itself. */
+export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;

@@ -1,5 +1,5 @@
 /**
- * Which instructions make a region: from hot places along every direct jump and into called functions, on any page, cut into blocks.
+ * Which instructions make a region: from a hot place along every direct jump and into called functions, on any page, cut into blocks.
  * A called function is taken in once for each place that calls it, so that its return knows where it goes.
  * Offsets count from the start of the region's first page; other pages lie at their distance in guest-virtual memory.
  */
@@ -102,7 +102,6 @@ const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(6
 
 class Discovery {
   readonly #code: Code;
-  readonly #seeds: readonly number[];
   readonly root: Context;
   readonly entered: Set<number>;
   readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from(
@@ -111,12 +110,11 @@ class Discovery {
   );
   #count = 0;
 
-  constructor(code: Code, seeds: readonly number[]) {
+  constructor(code: Code, start: number) {
     this.#code = code;
-    this.#seeds = seeds;
-    this.root = newContext(undefined, seeds[0] ?? 0, 0);
-    this.entered = new Set(seeds);
-    for (const seed of seeds) this.#lead(this.root, seed);
+    this.root = newContext(undefined, start, 0);
+    this.entered = new Set([start]);
+    this.#lead(this.root, start);
     for (let next = this.#next(); next && this.#count < instructionsMax; next = this.#next()) this.#walk(next.context, next.offset);
   }
   /** What is nearest to the start of the region comes first. */
@@ -139,8 +137,8 @@ class Discovery {
     return guesses;
   }
   #walk(context: Context, start: number): void {
-    const isSeed = context === this.root && this.#seeds.includes(start);
-    if (!isSeed && this.#code.heat(start) < warm) return;
+    const isFirst = context === this.root && start === context.start;
+    if (!isFirst && this.#code.heat(start) < warm) return;
     if (context === this.root && this.#code.isWanted(start)) this.entered.add(start);
     for (let at = start; !context.steps.has(at) && this.#count < instructionsMax; ) {
       const decoded = this.#code.at(at);
@@ -177,9 +175,9 @@ class Discovery {
   }
 }
 
-/** Blocks of the region around `seeds`. What does not fit is left out. */
-export function discover(code: Code, seeds: readonly number[]): readonly Block[] {
-  const found = new Discovery(code, seeds);
+/** Blocks of the region around a hot place. What does not fit is left out. */
+export function discover(code: Code, start: number): readonly Block[] {
+  const found = new Discovery(code, start);
   const numbers = new Map<Context, Map<number, number>>();
   const list: { readonly context: Context; readonly offset: number }[] = [];
   const number = (context: Context): void => {

@@ -3,14 +3,14 @@
  * TLB in line. What a region cannot do (helpers, faults, accesses that miss the TLB) leaves it before the instruction has changed anything,
  * and the interpreter does the instruction.
  */
-import { offsetOf, type StateField, stateLayout } from '../../cpu/state.ts';
+import { offsetOf, type StateField } from '../../cpu/state.ts';
 import type { Decoded } from '../../isa/decode.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import { runNames } from '../interpreter/core-runs.ts';
-import { asItself } from '../interpreter/record.ts';
+import { Outcome } from '../interpreter/record.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
 import { unsignedLeb } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
@@ -59,13 +59,11 @@ export interface Place {
 /** Bits of the local `exit`: the outcome for the dispatcher, whether `ip` is set already, what was retired. */
 export const exitWord = (outcome: number, retired: number): number => (retired << 4) | outcome;
 export const ipIsSet = 8;
-const outcomes = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
 
 /** What changes nothing that a region relies on. */
 const settable: readonly StateName[] = ['systemFlags', 'interruptShadow', 'fsBase', 'gsBase', 'kernelGsBase'];
 /** More than a region runs between two looks at the fuel. */
 const fuelReserve = 512;
-const segmentFields = { fsBase: 4, gsBase: 5, csBase: 1 } as const;
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
 const masks = { 8: 0xffn, 16: 0xffffn } as const;
@@ -120,7 +118,7 @@ export class RegionOps extends LazyFlags {
   }
   #giveUp(why: string): void {
     if (this.#changed) throw new NotTranslated(`${why} after a change`);
-    this.#leave(exitWord(outcomes.asItself, this.#place.retired), this.#place.offset);
+    this.#leave(exitWord(Outcome.asItself, this.#place.retired), this.#place.offset);
   }
   #giveUpIf(condition: Node, why: string): void {
     this.when(condition, () => this.#giveUp(why));
@@ -140,32 +138,31 @@ export class RegionOps extends LazyFlags {
     this.#giveUp('fault');
   }
   exitNext(): void {
-    this.#leave(exitWord(outcomes.leave, this.#place.retired + 1), this.#place.offset + this.#place.decoded.length);
+    this.#leave(exitWord(Outcome.leave, this.#place.retired + 1), this.#place.offset + this.#place.decoded.length);
   }
   exitHere(): void {
     if (!this.#ended) throw new NotTranslated('exit'); // otherwise a helper before it has left the region already
   }
   enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void {
     this.storeFlatLevel(level, codeSelector, stackSelector);
-    this.#changed = true;
   }
   again(): void {
     throw new NotTranslated('repeat');
   }
   /** The whole of REP MOVS and STOS, as far as a page goes; what is left is the interpreter's. */
-  bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void {
+  bulk(kind: 'moveRun' | 'storeRun', form: Form): void {
     if (form.addressSize !== 64) throw new NotTranslated('repeat');
     const fuel = this.locals.named('fuel');
     const readFuel = (): Node => this.graph.read('i32', fuel, 32);
     this.#giveUpIf(this.and(this.field('systemFlags'), this.i32(0x400)), 'downward');
     this.#giveUpIf(this.graph.node('i32', [Op.i32LtS], [readFuel(), this.i32(2 * fuelReserve)], true, 1), 'fuel');
     const scale = Math.log2(form.size / 8);
-    const moves = kind === 'bulkMove';
+    const moves = kind === 'moveRun';
     const count = this.register(1, 64);
     const left = this.wide(this.graph.node('i32', [Op.i32Sub], [readFuel(), this.i32(fuelReserve)], true, 32));
     const most = this.select(this.ltu(count, left), count, left);
     const from = moves ? this.linear(form.segment, this.register(6, 64)) : this.register(0, form.size);
-    const call = [Op.call, ...unsignedLeb(runNames.indexOf(moves ? 'moveRun' : 'storeRun'))];
+    const call = [Op.call, ...unsignedLeb(runNames.indexOf(kind))];
     const done = this.graph.node('i32', call, [this.state, this.register(7, 64), from, most, this.i32(scale)], false, 13);
     this.#giveUpIf(this.isZero(done), 'TLB miss');
     const bytes = this.shl(done, this.constant(scale));
@@ -173,7 +170,7 @@ export class RegionOps extends LazyFlags {
     const rest = this.sub(count, this.wide(done));
     this.setRegister(1, 64, rest);
     this.graph.set(fuel, this.graph.node('i32', [Op.i32Sub], [readFuel(), done], true, 32));
-    this.when(rest, () => this.#leave(exitWord(outcomes.asItself, this.#place.retired), this.#place.offset));
+    this.when(rest, () => this.#leave(exitWord(Outcome.asItself, this.#place.retired), this.#place.offset));
     this.graph.set(fuel, this.add32(readFuel(), this.i32(1))); // the last iteration is counted with the block
     this.fallThrough();
     this.#done = true;
@@ -192,7 +189,7 @@ export class RegionOps extends LazyFlags {
   jump(target: Node): void {
     for (const guess of this.#around.guesses) this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
     this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
-    this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1) | ipIsSet, undefined);
+    this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1) | ipIsSet, undefined);
   }
   jumpRelative(): void {
     const { offset, decoded } = this.#place;
@@ -203,7 +200,7 @@ export class RegionOps extends LazyFlags {
     this.#goTo(this.#around.behind, offset + decoded.length);
   }
   #goTo(block: number | undefined, offset: number): void {
-    if (block === undefined) this.#leave(exitWord(outcomes.goOn, this.#place.retired + 1), offset);
+    if (block === undefined) this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1), offset);
     else this.#goToBlock(block);
   }
   #goToBlock(block: number): void {
@@ -238,29 +235,15 @@ export class RegionOps extends LazyFlags {
   }
 
   // --- state
-  field(name: StateField, index = 0): Node {
-    return stateLayout.fields[name].size === 4
-      ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.state], false, 32)
-      : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.state], false);
-  }
   selector(segment: number): Node {
     return this.zeroExtend(this.field('segmentSelector', segment), 16);
   }
-  get(name: StateName): Node {
-    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);
-    return this.field(name);
-  }
-  set(name: StateName, value: Node): void {
+  override set(name: StateName, value: Node): void {
     if (!settable.includes(name)) throw new NotTranslated(`sets ${name}`);
-    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') this.setField('segmentBase', value, segmentFields[name]);
-    else this.setField(name, value);
+    super.set(name, value);
   }
-  setField(name: StateField, value: Node, index = 0): void {
-    const wide = stateLayout.fields[name].size === 8;
-    this.graph.effect(memoryCode(wide ? Op.i64Store : Op.i32Store, offsetOf(name, index)), [
-      this.state,
-      wide ? this.wide(value) : this.narrow(value),
-    ]);
+  override setField(name: StateField, value: Node, index = 0): void {
+    super.setField(name, value, index);
     this.#changed = true;
   }
   #whole(number: number): Node {

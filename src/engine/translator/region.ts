@@ -1,7 +1,7 @@
 /** A region: blocks of code as one WebAssembly function (state, record) -> outcome. */
 import { assert } from '../../base/assert.ts';
 import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
-import { asItself, Record } from '../interpreter/record.ts';
+import { Outcome, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
@@ -14,8 +14,6 @@ import { translate } from './trait.ts';
 
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
 const differenceBits = 0x84;
-const goOnOutcome = 1;
-const asItselfOutcome = goOnOutcome | asItself;
 
 /** The blocks that may come next, once for each way that leads there. */
 function nextOf(b: Block): readonly number[] {
@@ -308,7 +306,7 @@ export class Region {
     this.#close(out);
   }
   #exitUnstarted(node: number, kind: FlagKind, out: number[]): void {
-    this.#exit(out, kind, exitWord(asItselfOutcome, 0), this.#block(node).offset);
+    this.#exit(out, kind, exitWord(Outcome.asItself, 0), this.#block(node).offset);
   }
   /** Who comes in on another page brings that one's address. */
   #findFirstPage(block: Block, out: number[]): void {
@@ -349,7 +347,7 @@ export class Region {
     );
     out.push(Op.i32Or);
     this.#open(out, Op.if);
-    this.#exit(out, kind, exitWord(goOnOutcome, retired), target.offset);
+    this.#exit(out, kind, exitWord(Outcome.goOn, retired), target.offset);
     this.#close(out);
   }
   /** From the vector that comes in to what the block expects. */

@@ -220,6 +220,7 @@ export class Translator implements Translation {
     for (const region of regions) this.#interpreter.release(region.slot);
     this.#installed.clear();
     this.#entries.clear();
+    this.#traits.clear();
     this.#pending.clear();
     this.#pendingCount = 0;
   }
@@ -242,7 +243,7 @@ export class Translator implements Translation {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region made before
         const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, this.#traits, page, { address, mode });
-        const blocks = discover(view, [offset]);
+        const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
         const region = this.#region(blocks, view);
         module.add(region.function(`r${made.length}`));

@@ -2,13 +2,13 @@
  * Meanings as WebAssembly: the verbs that compute values, over a graph of nodes. Where registers, flags and memory are is for the
  * executors to say: the interpreter's handlers find them through a record, the translator's regions keep them in locals.
  */
-import { Rights, readTlbOffset, Segment, type StateField, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
-import { type Graph, type Node, simdCode } from './graph.ts';
+import { type Graph, memoryCode, type Node, simdCode } from './graph.ts';
 import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
 
 const masks: Readonly<Record<Size, bigint>> = { 8: 0xffn, 16: 0xffffn, 32: 0xffff_ffffn, 64: 0xffff_ffff_ffff_ffffn };
@@ -33,6 +33,8 @@ const comparisons: Partial<Record<number, (a: bigint, b: bigint) => boolean>> = 
   [Op.i64LtU]: (a, b) => a < b,
   [Op.i64LtS]: (a, b) => signed(a) < signed(b),
 };
+
+const segmentFields = { fsBase: Segment.fs, gsBase: Segment.gs, csBase: Segment.cs } as const;
 
 export abstract class WasmOps implements Ops<Node> {
   abstract readonly graph: Graph;
@@ -290,8 +292,6 @@ export abstract class WasmOps implements Ops<Node> {
     return this.withLane(splat, 64, 1, high);
   }
 
-  abstract get(name: StateName): Node;
-  abstract set(name: StateName, value: Node): void;
   abstract register(number: number, size: Size): Node;
   abstract setRegister(number: number, size: Size, value: Node): void;
   abstract xmm(number: number): Node;
@@ -306,8 +306,25 @@ export abstract class WasmOps implements Ops<Node> {
   protected abstract flagResult(): Node;
   /** Without a result the one before stays. */
   protected abstract putFlags(bits: Node, result: Node | undefined): void;
-  abstract field(name: StateField, index?: number): Node;
-  abstract setField(name: StateField, value: Node, index?: number): void;
+  /** A 32- or 64-bit field of the state. */
+  field(name: StateField, index = 0): Node {
+    return stateLayout.fields[name].size === 4
+      ? this.graph.node('i32', memoryCode(Op.i32Load, offsetOf(name, index)), [this.state], false, 32)
+      : this.graph.node('i64', memoryCode(Op.i64Load, offsetOf(name, index)), [this.state], false);
+  }
+  setField(name: StateField, value: Node, index = 0): void {
+    if (stateLayout.fields[name].size === 4)
+      this.graph.effect(memoryCode(Op.i32Store, offsetOf(name, index)), [this.state, this.narrow(value)]);
+    else this.graph.effect(memoryCode(Op.i64Store, offsetOf(name, index)), [this.state, this.wide(value)]);
+  }
+  get(name: StateName): Node {
+    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);
+    return this.field(name);
+  }
+  set(name: StateName, value: Node): void {
+    if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') this.setField('segmentBase', value, segmentFields[name]);
+    else this.setField(name, value);
+  }
   /** Flat segments and the CPL with what follows from it: see `Vcpu.refreshMode`. */
   protected storeFlatLevel(level: 0 | 3, codeSelector: Node, stackSelector: Node): void {
     const rights = (type: number, size: number): Node =>
@@ -334,7 +351,7 @@ export abstract class WasmOps implements Ops<Node> {
   abstract jump(target: Node): void;
   abstract jumpRelative(): void;
   abstract again(): void;
-  abstract bulk(kind: 'bulkMove' | 'bulkStore', form: Form): void;
+  abstract bulk(kind: 'moveRun' | 'storeRun', form: Form): void;
   abstract exitNext(): void;
   abstract exitHere(): void;
   abstract fault(vector: number, error?: number): void;

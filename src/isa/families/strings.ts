@@ -17,7 +17,7 @@ function advance<V>(o: Ops<V>, form: Form, ...registers: number[]): void {
 type Step = <V>(o: Ops<V>, form: Form) => void;
 
 /** One iteration, then again while the count lasts; `compares` adds the test of ZF (REPE, REPNE). */
-const repeated = (step: Step, compares: boolean, bulk?: 'bulkMove' | 'bulkStore'): Meaning => (o, form) => {
+const repeated = (step: Step, compares: boolean, bulk?: 'moveRun' | 'storeRun'): Meaning => (o, form) => {
   if (form.rep === 0) return step(o, form);
   const size = form.addressSize;
   o.when(o.register(1, size), () => {
@@ -78,9 +78,9 @@ const pair = (name: string, opcode: number, meaning: Meaning): Instruction[] => 
 export const stringFamily: readonly Instruction[] = [
   ...pair('ins', 0x6c, repeated(input, false)),
   ...pair('outs', 0x6e, repeated(output, false)),
-  ...pair('movs', 0xa4, repeated(move, false, 'bulkMove')),
+  ...pair('movs', 0xa4, repeated(move, false, 'moveRun')),
   ...pair('cmps', 0xa6, repeated(compare, true)),
-  ...pair('stos', 0xaa, repeated(store, false, 'bulkStore')),
+  ...pair('stos', 0xaa, repeated(store, false, 'storeRun')),
   ...pair('lods', 0xac, repeated(load, false)),
   ...pair('scas', 0xae, repeated(scan, true)),
 ];
