@@ -100,7 +100,8 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
 }
 
 function exits(machine: Machine, seconds: number): string {
-  const all = { ...machine.counts, ...machine.interpreter.counts };
+  const { interpreter, translator } = machine;
+  const all = { ...machine.counts, ...interpreter.counts, shapes: interpreter.shapes, regions: translator?.counts.regions ?? 0 };
   const lines = Object.entries(all).map(
     ([name, count]) => `${name.padEnd(16)} ${String(count).padStart(12)}  ${(count / Math.max(seconds, 1e-3)).toFixed(1).padStart(12)} /s`,
   );

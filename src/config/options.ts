@@ -144,6 +144,8 @@ interface FileShape {
 }
 const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
 
+const switches: readonly OptionName[] = ['deterministic', 'reboot', 'translator', 'profile'];
+
 /** A configuration file: Firecracker's keys where it has them, our own for the rest. Throws one sentence per problem, joined by newlines. */
 export function readConfigFile(text: string, name: string): RawOptions {
   let parsed: unknown;
@@ -178,7 +180,10 @@ export function readConfigFile(text: string, name: string): RawOptions {
   for (const key of ownKeys) {
     const value = file[key];
     if (value === undefined) continue;
-    raw[key] = typeof value === 'boolean' || Array.isArray(value) ? value : string(value, key);
+    if (switches.includes(key)) {
+      if (typeof value !== 'boolean') problems.push(`${name}: ${key}: true or false is wanted`);
+      raw[key] = value;
+    } else raw[key] = Array.isArray(value) ? value : string(value, key);
   }
   if (problems.length > 0) throw new Error(problems.join('\n'));
   return Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== undefined)) as RawOptions;

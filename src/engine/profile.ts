@@ -9,16 +9,20 @@ export interface RegionInstruction {
   readonly address: bigint;
   readonly decoded: Decoded;
 }
-/** A region while it was in use. */
-interface RegionProfile {
-  readonly instructions: readonly RegionInstruction[];
+interface Counted {
   entries: number;
   retired: number;
+}
+/** A region while it was in use. */
+interface RegionProfile extends Counted {
+  readonly instructions: readonly RegionInstruction[];
 }
 
 const rowsMax = 12;
 const regionsMax = 5;
 const linesMax = 24;
+/** Regions that are remembered, however long the run. */
+const keptMax = 8192;
 
 export class EngineProfile {
   readonly #now: () => number;
@@ -26,8 +30,10 @@ export class EngineProfile {
   /** How often a region left an instruction to the interpreter, by instruction; likewise helpers called, by name. */
   readonly #exits = new Map<string, number>();
   readonly #helpers = new Map<string, number>();
-  readonly #regions: RegionProfile[] = [];
-  readonly #bySlot = new Map<number, RegionProfile>();
+  #regions: RegionProfile[] = [];
+  /** What regions did that are no longer listed. */
+  readonly #others = { made: 0, entries: 0, retired: 0 };
+  readonly #bySlot = new Map<number, Counted>();
   #moves = 0;
   #slowAccesses = 0;
 
@@ -53,8 +59,19 @@ export class EngineProfile {
   /** A region is in use under this number from now on. */
   region(slot: number, instructions: readonly RegionInstruction[]): void {
     const region = { instructions, entries: 0, retired: 0 };
+    if (this.#regions.length === keptMax) this.#forgetColdest();
     this.#regions.push(region);
     this.#bySlot.set(slot, region);
+  }
+  #forgetColdest(): void {
+    this.#regions.sort((a, b) => b.retired - a.retired);
+    for (const region of this.#regions.splice(keptMax / 2)) {
+      this.#others.made++;
+      this.#others.entries += region.entries;
+      this.#others.retired += region.retired;
+    }
+    const kept = new Set<Counted>(this.#regions);
+    for (const [slot, current] of this.#bySlot) if (!kept.has(current)) this.#bySlot.set(slot, this.#others);
   }
   /** A region was left after so many instructions, for another place or to have `interpreted` done. */
   leave(slot: number, retired: number, interpreted: string | undefined): void {
@@ -69,12 +86,12 @@ export class EngineProfile {
 
   /** `retired`: instructions of the whole run. */
   report(retired: number): string {
-    const translated = this.#regions.reduce((sum, r) => sum + r.retired, 0);
+    const translated = this.#regions.reduce((sum, r) => sum + r.retired, this.#others.retired);
     const share = (n: number): string => `${((100 * n) / Math.max(1, retired)).toFixed(1)} %`;
-    const entries = this.#regions.reduce((sum, r) => sum + r.entries, 0);
+    const entries = this.#regions.reduce((sum, r) => sum + r.entries, this.#others.entries);
     const lines = [
       `instructions          ${retired}, ${share(translated)} of them in regions, ${share(retired - translated)} in the interpreter`,
-      `regions               ${this.#regions.length} made, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
+      `regions               ${this.#regions.length + this.#others.made} made, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
       ...Object.entries(this.#milliseconds).map(([work, ms]) => `${work.padEnd(22)}${ms.toFixed(0)} ms`),
       `slow memory accesses  ${this.#slowAccesses}`,
       `ways out of regions   ${this.#moves} to other places, ${[...this.#exits.values()].reduce((a, b) => a + b, 0)} to interpret one instruction:`,

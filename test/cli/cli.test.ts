@@ -32,6 +32,7 @@ const cases: readonly (readonly [what: string, args: string[], status: number, t
   ['two mistakes at once', ['run', '--memory', 'much', '--seed', 'tree'], 1, /--memory much.*\n.*--seed tree/],
   ['an unknown trace', ['run', '--trace', 'ports:3f8-3ff,thoughts'], 1, /--trace thoughts: KIND/],
   ['a broken configuration file', ['run', '--config', file('c.json', '{')], 1, /not JSON/],
+  ['a switch that is no boolean in it', ['run', '--config', file('e.json', '{"profile": "no"}')], 1, /profile: true or false is wanted/],
   ['an unknown key in it', ['run', '--config', file('d.json', '{"kernle": "x"}')], 1, /'kernle' is not known/],
 ];
 for (const [what, args, status, text] of cases) {
