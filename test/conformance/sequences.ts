@@ -25,7 +25,7 @@ function program(seed: number): { readonly code: Uint8Array; readonly before: Ca
 }
 
 /** `count` programs from a seed; each failure names its seed and how to repeat it. */
-export function sequences(first: number, count: number): LockstepReport {
+export function sequences(first: number, count: number): LockstepReport & { readonly regions: number } {
   const interpreter = new Bench();
   const translator = new Bench({ translate: true });
   const failures: string[] = [];
@@ -44,5 +44,5 @@ export function sequences(first: number, count: number): LockstepReport {
     if (difference && failures.length < 20)
       failures.push(`[${Buffer.from(p.code).toString('hex')}]: ${difference} (repeat: npm run fuzz -- ${seed} 1 sequences)`);
   }
-  return { cases, failures };
+  return { cases, failures, regions: translator.translator?.counts.regions ?? 0 };
 }
