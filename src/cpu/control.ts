@@ -1,4 +1,5 @@
 /** Control and debug registers, extended control register. SDM 3A, 2.5. */
+import type { CpuModel } from './cpuid.ts';
 import { protection, undefinedOpcode } from './fault.ts';
 import type { Processor } from './processor.ts';
 import { At, Cr0, Cr4, Efer, Flag, Rights, Segment } from './state.ts';
@@ -68,13 +69,18 @@ function writeCr3(p: Processor, value: bigint): void {
   v.filled.flushLocal(); // also with bit 63 set: translations may be dropped at any time
 }
 
-function writeCr4(p: Processor, value: bigint): void {
-  const { v } = p;
-  const has = (name: string, bit: number): number => (v.model.features.has(name) ? bit : 0);
-  const legal =
+/** The bits of CR4 that a processor has. */
+export function legalCr4(model: CpuModel): number {
+  const has = (name: string, bit: number): number => (model.features.has(name) ? bit : 0);
+  return (
     Cr4.vme | Cr4.pvi | Cr4.tsd | Cr4.de | Cr4.pse | Cr4.pae | Cr4.pge | Cr4.pce | Cr4.osfxsr | Cr4.osxmmexcpt | Cr4.mce |
-    has('umip', Cr4.umip) | has('fsgsbase', Cr4.fsgsbase) | has('pcid', Cr4.pcide) | has('xsave', Cr4.osxsave) | has('smep', Cr4.smep) | has('smap', Cr4.smap);
-  if ((value & ~BigInt(legal)) !== 0n) throw protection(0);
+    has('umip', Cr4.umip) | has('fsgsbase', Cr4.fsgsbase) | has('pcid', Cr4.pcide) | has('xsave', Cr4.osxsave) | has('smep', Cr4.smep) | has('smap', Cr4.smap) |
+    has('vmx', Cr4.vmxe)
+  );
+}
+export function writeCr4(p: Processor, value: bigint): void {
+  const { v } = p;
+  if ((value & ~BigInt(legalCr4(v.model))) !== 0n) throw protection(0);
   const after = Number(value);
   const before = v.cr4;
   if (v.longActive && (after & Cr4.pae) === 0) throw protection(0);

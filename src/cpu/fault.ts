@@ -3,9 +3,12 @@ export class Fault {
   readonly vector: number;
   /** Pushed by vectors that have one. */
   readonly error: number | undefined;
-  constructor(vector: number, error?: number) {
+  /** Linear address of a page fault: for CR2, when the fault is delivered. */
+  readonly address: bigint | undefined;
+  constructor(vector: number, error?: number, address?: bigint) {
     this.vector = vector;
     this.error = error;
+    this.address = address;
   }
 }
 

@@ -21,6 +21,9 @@ class Entries {
   forget(): void {
     this.#count = 0;
   }
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
 }
 
 /** Entries are named by the index of their first word in machine memory. */
@@ -46,6 +49,10 @@ export class FilledEntries {
   flush(): void {
     this.#global.clear(this.#words);
     this.#local.clear(this.#words);
+  }
+  /** Whether anything was filled since the last flush. */
+  get isUsed(): boolean {
+    return !this.#global.isEmpty || !this.#local.isEmpty;
   }
   flushLocal(): void {
     this.#local.clear(this.#words);

@@ -9,12 +9,32 @@ import {
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';
 import { At, Flag, Rights, Segment } from './state.ts';
 import { switchTask } from './tasks.ts';
+import type { Vcpu } from './vcpu.ts';
+import { VmExit } from './vm-exit.ts';
+
+/** Interruption types as VMX numbers them. SDM 3C, table 25-15. */
+export const EventType = { external: 0, nmi: 2, exception: 3, software: 4, privilegedSoftware: 5, softwareException: 6 } as const;
+export type EventType = (typeof EventType)[keyof typeof EventType];
 
 export interface Interruption {
+  readonly type: EventType;
   readonly vector: number;
   readonly error?: number | undefined;
-  /** INT n, INT3, INTO: the gate's DPL is checked, and the saved address is the next instruction's. */
-  readonly software?: boolean;
+  /** Linear address of a page fault: CR2. */
+  readonly address?: bigint | undefined;
+  /** Causes of a debug exception: bits of DR6. */
+  readonly causes?: number | undefined;
+  /** VM entry injects it: nobody may intercept it, RF is as it is. */
+  readonly injected?: boolean;
+  /** Length of the instruction behind an injected software event, in bytes. */
+  readonly length?: number;
+}
+/** INT n, INT3, INTO: the gate's DPL is checked. */
+const isSoftware = (event: Interruption): boolean => event.type === EventType.software || event.type === EventType.softwareException;
+/** The saved address is the next instruction's for these and INT1. */
+function returnAddress(v: Vcpu, event: Interruption): bigint {
+  if (!isSoftware(event) && event.type !== EventType.privilegedSoftware) return v.ip;
+  return event.length === undefined ? v.nextIp : BigInt.asUintN(v.codeSize === 64 ? 64 : 32, v.ip + BigInt(event.length));
 }
 
 const canonicalAddress = (address: bigint): boolean => canonical(Number(BigInt.asIntN(32, address >> 32n)));
@@ -24,32 +44,49 @@ const contributory = new Set<number>([Vector.divide, Vector.invalidTss, Vector.n
 /** Delivers an event; faults on the way become the next event, a double fault or the end. */
 export function deliver(p: Processor, event: Interruption): void {
   let current = event;
+  if (!event.injected) p.virtualization?.event(event, undefined);
   for (;;) {
+    noteCauses(p, current);
     try {
       deliverOnce(p, current);
       return;
     } catch (problem) {
+      if (problem instanceof VmExit) problem.during ??= current;
       if (!(problem instanceof Fault)) throw problem;
-      if (current.vector === Vector.doubleFault) throw new TripleFault(`vector ${problem.vector} while delivering a double fault`);
-      const before = current.software ? -1 : current.vector;
-      const second = contributory.has(problem.vector);
-      const doubles = (contributory.has(before) && second) || (before === Vector.page && (second || problem.vector === Vector.page));
-      current = doubles ? { vector: Vector.doubleFault, error: 0 } : { vector: problem.vector, error: problem.error };
+      current = next(p, current, { type: EventType.exception, vector: problem.vector, error: problem.error, address: problem.address });
     }
   }
+}
+/** CR2 and DR6 tell the handler why; DR6 accumulates until the guest clears it. */
+function noteCauses(p: Processor, event: Interruption): void {
+  if (event.address !== undefined) p.v.set64(At.cr2, event.address);
+  if (event.causes !== undefined) p.v.set64(At.debug, p.v.get64(At.debug, 6) | BigInt(event.causes), 6);
+}
+/** What comes of a fault while an event is delivered. SDM 3A, table 6-5. */
+function next(p: Processor, event: Interruption, fault: Interruption): Interruption {
+  const nested = event.type === EventType.exception && event.vector === Vector.doubleFault;
+  if (nested) throw new TripleFault(`vector ${fault.vector} while delivering a double fault`);
+  p.virtualization?.event(fault, event);
+  const before = event.type === EventType.exception ? event.vector : -1;
+  const second = contributory.has(fault.vector);
+  const doubles = (contributory.has(before) && second) || (before === Vector.page && (second || fault.vector === Vector.page));
+  if (!doubles) return fault;
+  noteCauses(p, fault);
+  const double: Interruption = { type: EventType.exception, vector: Vector.doubleFault, error: 0 };
+  p.virtualization?.event(double, undefined);
+  return double;
 }
 
 function deliverOnce(p: Processor, event: Interruption): void {
   const { v } = p;
-  if (!v.protectedMode) return deliverReal(p, event);
-  const returnIp = event.software ? v.nextIp : v.ip;
+  const returnIp = returnAddress(v, event);
+  if (!v.protectedMode) return deliverReal(p, event, returnIp);
   if (v.longActive) return deliverLong(p, event, returnIp);
   return deliverProtected(p, event, returnIp);
 }
 
-function deliverReal(p: Processor, event: Interruption): void {
+function deliverReal(p: Processor, event: Interruption, returnIp: bigint): void {
   const { v } = p;
-  const returnIp = event.software ? v.nextIp : v.ip;
   if (event.vector * 4 + 3 > v.get(At.idtLimit) >>> 0) throw new Fault(Vector.protection);
   const target = p.loadSystem(v.get64(At.idtBase) + BigInt(event.vector * 4), 4);
   const sp = v.register(4);
@@ -81,8 +118,10 @@ interface Gate {
   readonly ist: number;
 }
 
-function readGate(p: Processor, { vector, software }: Interruption): Gate {
+function readGate(p: Processor, event: Interruption): Gate {
   const { v } = p;
+  const { vector } = event;
+  const software = isSoftware(event);
   const long = v.longActive;
   const size = long ? 16 : 8;
   const error = vector * 8 + 2 + (software ? 0 : 1);
@@ -116,7 +155,7 @@ function targetSegment(p: Processor, selector: number, external: number): { code
 function deliverLong(p: Processor, event: Interruption, returnIp: bigint): void {
   const { v } = p;
   const gate = readGate(p, event);
-  const external = event.software ? 0 : 1;
+  const external = isSoftware(event) ? 0 : 1;
   const { code, level } = targetSegment(p, gate.selector, external);
   const cpl = v.cpl;
   let pointer = v.register(4);
@@ -139,8 +178,7 @@ function deliverLong(p: Processor, event: Interruption, returnIp: bigint): void 
 
 /** Faults save RF set, so that an instruction breakpoint does not fire again; traps and interrupts save it as it is. */
 function savedResume(event: Interruption): number {
-  const faults = event.vector !== Vector.breakpoint && event.vector !== Vector.overflow && event.vector !== Vector.debug && event.vector !== Vector.nmi && event.vector < 32;
-  return faults && !event.software ? Flag.resume : 0;
+  return event.type === EventType.exception && event.vector !== Vector.debug && !event.injected ? Flag.resume : 0;
 }
 
 function enter(p: Processor, { gate, code, level, stack }: { gate: Gate; code: Descriptor; level: number; stack: bigint }): void {
@@ -166,7 +204,7 @@ function deliverProtected(p: Processor, event: Interruption, returnIp: bigint): 
   const { v } = p;
   const gate = readGate(p, event);
   if (gate.type === 5) return switchTask(p, gate.selector, 'gate', returnIp, event.error);
-  const external = event.software ? 0 : 1;
+  const external = isSoftware(event) ? 0 : 1;
   const { code, level } = targetSegment(p, gate.selector, external);
   const cpl = v.cpl;
   const width = gate.type >= 14 ? 4 : 2;

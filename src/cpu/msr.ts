@@ -3,7 +3,7 @@ import { protection } from './fault.ts';
 import { canonical } from './page-walk.ts';
 import type { Processor } from './processor.ts';
 import { At, Efer, Segment, type StateField } from './state.ts';
-import { tscOf } from './time.ts';
+import { guestTscOf, tscOf } from './time.ts';
 
 const plain: Readonly<Record<number, StateField>> = {
   372: 'sysenterCs', 373: 'sysenterEsp', 374: 'sysenterEip', 416: 'miscEnable', 473: 'debugControl', 631: 'pat',
@@ -43,9 +43,9 @@ export function readMsr(p: Processor, number: number): bigint {
   if (memoryType) return v.get64(At[memoryType[0]], memoryType[1]);
   if (number >= 0x800 && number < 0x840) return readX2apic(p, number);
   switch (number) {
-    case 0x10: return tscOf(v);
+    case 0x10: return guestTscOf(v);
     case 0x1b: return v.get64(At.apicBase);
-    case 0x3a: return 1n; // feature control: locked, no VMX
+    case 0x3a: return v.get64(At.featureControl);
     case 0x3b: return v.get64(At.tscAdjust);
     case 0xfe: return 0x508n; // 8 variable ranges, fixed ranges, write-combining
     case 0x6e0: return v.apic.deadline;

@@ -46,6 +46,12 @@ export interface Translation {
   global: boolean;
 }
 
+/** The second stage of a two-dimensional walk: the page below a guest-physical page. Throws a VM exit when there is none. */
+export interface SecondStage {
+  /** `final`: the access itself, not one to a paging structure; `low` and `high`: its linear address. */
+  page(page: number, offset: number, write: boolean, execute: boolean, final: boolean, low: number, high: number): number;
+}
+
 export function canonical(high: number): boolean {
   const top = high >> 15;
   return top === 0 || top === -1;
@@ -57,6 +63,12 @@ export class PageWalk {
   /** Words of tables passed by the walk, to be marked accessed when it succeeds. */
   readonly #passed = new Int32Array(4);
   #passedCount = 0;
+  /** Where those words are in guest-physical memory, in bytes. */
+  readonly #passedAt = new Float64Array(4);
+  /** EPT, while a guest of the guest runs under it. */
+  second: SecondStage | undefined;
+  #low = 0;
+  #high = 0;
 
   constructor(v: Vcpu) {
     this.#v = v;
@@ -66,19 +78,28 @@ export class PageWalk {
   translate(low: number, high: number, access: Access): number {
     const v = this.#v;
     const cr0 = v.cr0;
+    this.#low = low;
+    this.#high = high;
+    this.#passedCount = 0;
     if ((cr0 & Cr0.pg) === 0) {
       this.#identity(low);
-      return this.found.page;
+      return this.#below(access);
     }
     const efer = v.efer;
     const cr4 = v.cr4;
-    this.#passedCount = 0;
     const nxe = (efer & Efer.nxe) !== 0;
     if ((cr4 & Cr4.pae) === 0) this.#walkLegacy(low, access);
     else this.#walkPae(low, high, access, (efer & Efer.lma) !== 0, nxe);
     this.#check(low, high, access, cr0, cr4);
+    const page = this.#below(access);
     this.#mark(access);
-    return this.found.page;
+    return page;
+  }
+  /** The translation of what the walk found by the second stage. */
+  #below(access: Access): number {
+    const f = this.found;
+    if (this.second) f.page = this.second.page(f.page, this.#low & 0xfff, access.write, access.execute, true, this.#low, this.#high);
+    return f.page;
   }
 
   #identity(low: number): void {
@@ -89,18 +110,18 @@ export class PageWalk {
   }
   #fault(low: number, high: number, access: Access, bits: number): never {
     const v = this.#v;
-    const long = v.longActive;
-    v.words[(v.base + At.cr2) >>> 2] = low;
-    v.words[(v.base + At.cr2 + 4) >>> 2] = long ? high : 0;
+    const address = (v.longActive ? BigInt(high >>> 0) << 32n : 0n) | BigInt(low >>> 0);
     const fetchBit = access.execute && (((v.efer & Efer.nxe) !== 0 && (v.cr4 & Cr4.pae) !== 0) || (v.cr4 & Cr4.smep) !== 0) ? 0x10 : 0;
-    throw new Fault(Vector.page, bits | (access.write ? 2 : 0) | (access.user ? 4 : 0) | fetchBit);
+    throw new Fault(Vector.page, bits | (access.write ? 2 : 0) | (access.user ? 4 : 0) | fetchBit, address);
   }
   #word(index: number): number {
     return this.#v.words[index] ?? 0;
   }
   /** Word index of a table entry; a table outside RAM reads as all ones, so it is not used: -1. */
   #entry(page: number, byte: number): number {
-    const frame = this.#v.space.frameOf(page);
+    const below = this.second ? this.second.page(page, byte, false, false, false, this.#low, this.#high) : page;
+    this.#passedAt[this.#passedCount] = page * pageBytes + byte;
+    const frame = this.#v.space.frameOf(below);
     if (frame === 0) return -1;
     return (frame * pageBytes + byte) >>> 2;
   }
@@ -206,6 +227,8 @@ export class PageWalk {
       const wanted = Entry.accessed | (access.write && n === last ? Entry.dirty : 0);
       const entry = words[index] ?? 0;
       if ((entry & wanted) === wanted) continue;
+      const at = this.#passedAt[n] ?? 0;
+      this.second?.page(Math.floor(at / pageBytes), at % pageBytes, true, false, false, this.#low, this.#high);
       words[index] = entry | wanted;
       this.#v.space.noteWrite(index >>> 10, (index * 4) & 0xfff, ((index * 4) & 0xfff) + 4);
     }

@@ -145,7 +145,7 @@ export class Paging extends PageWalk {
     const slot = (low >>> 8) & 0x3ff0;
     for (let bank = 0; bank < 3; bank++) {
       for (const table of [readTlbOffset, writeTlbOffset]) {
-        const entry = (v.base + table + bank * tlbBankBytes + slot) >>> 2;
+        const entry = (v.base + v.get(At.tlbContext) + table + bank * tlbBankBytes + slot) >>> 2;
         v.words[entry] = v.words[entry + 1] = -1;
       }
     }
@@ -168,7 +168,7 @@ export class Paging extends PageWalk {
     if ((low & 0xfff) + size > pageBytes) return 0;
     const lifted = !access.implicit && !access.user && (v.systemFlags & Flag.alignment) !== 0;
     const bank = access.user ? 0 : lifted ? 2 : 1;
-    const entry = (v.base + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes + ((low >>> 8) & 0x3ff0)) >>> 2;
+    const entry = (v.base + v.get(At.tlbContext) + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes + ((low >>> 8) & 0x3ff0)) >>> 2;
     if (v.words[entry] !== (low & ~0xfff) || v.words[entry + 1] !== (v.longActive ? high : 0)) return 0;
     return (low + (v.words[entry + 2] ?? 0)) | 0;
   }
@@ -180,7 +180,7 @@ export class Paging extends PageWalk {
     if (access.write && (v.space.isReadOnly(page) || ((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) !== 0)) return;
     const lifted = !access.implicit && !access.user && (v.systemFlags & Flag.alignment) !== 0;
     const bank = access.user ? 0 : lifted ? 2 : 1;
-    this.#put(v.base + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes, low, high, frame);
+    this.#put(v.base + v.get(At.tlbContext) + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes, low, high, frame);
   }
   /** Machine memory behind a structure that lies in one page of plain RAM (without code, when written), or 0. May fault. */
   plain(address: bigint, size: number, access: Access): number {

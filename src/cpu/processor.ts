@@ -1,15 +1,21 @@
 /** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
 import { Fault, Vector } from './fault.ts';
 import { accessOf, systemRead, systemWrite } from './page-walk.ts';
+import type { HelperTable } from './helpers/helper.ts';
 import { Paging } from './paging.ts';
 import type { Vcpu } from './vcpu.ts';
+import type { Virtualization } from './vm-exit.ts';
 
 export class Processor {
   readonly v: Vcpu;
   readonly paging: Paging;
+  /** What instructions leave to TypeScript. The engine takes them when it is made. */
+  helpers: HelperTable;
+  virtualization: Virtualization | undefined;
 
-  constructor(v: Vcpu) {
+  constructor(v: Vcpu, helpers: HelperTable) {
     this.v = v;
+    this.helpers = helpers;
     this.paging = new Paging(v);
   }
 

@@ -22,10 +22,14 @@ export const stateLayout = layout([
   ['hotEntries', 4],
   /** Length of the instruction when no record is current (evaluator). */
   ['length', 4],
-  /** Key of translations of code: code size, CPL 3, restricted floating point; low bits of the instruction TLB's tags. */
+  /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (3 bits); low bits of the instruction TLB's tags. */
   ['codeMode', 8],
   ['interruptShadow', 8],
+  /** The same place when MOV SS or POP SS cast the shadow. */
+  ['stackShadow', 8],
   ['cpl', 4],
+  /** Which set of TLB banks is in use, as a byte offset: see cpu/tlb-contexts.ts. */
+  ['tlbContext', 4],
   ['tlbRead', 4],
   ['tlbWrite', 4],
   ['mxcsr', 4],
@@ -63,6 +67,20 @@ export const stateLayout = layout([
   ['tscAdjust', 8],
   ['miscEnable', 8],
   ['debugControl', 8],
+  ['featureControl', 8],
+  /** 0: outside VMX operation, 1: root, 2: non-root. */
+  ['vmxOperation', 4],
+  /** VM entries and exits add this to what the guest reads of the TSC. */
+  ['vmxTscOffset', 8],
+  /** TSC scaling, with 48 fraction bits; 0: none. */
+  ['vmxTscMultiplier', 8],
+  /** Guest-physical addresses; all ones: none. */
+  ['vmxonPointer', 8],
+  ['vmcsPointer', 8],
+  /** NMIs stay blocked for the hypervisor while its guest has virtual NMIs. */
+  ['hostNmiBlocked', 4],
+  /** When the VMX-preemption timer expires, in TSC ticks; 0: not running. */
+  ['preemptionDeadline', 8],
   /** Breakpoints that the instruction at hand has met: bits 0 to 3 of DR6. */
   ['debugHits', 4],
   /** NMIs are blocked until IRET. */
@@ -110,14 +128,19 @@ export const Cr4 = {
 } as const;
 export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800 } as const;
 
-/** Where in a vCPU's area the software TLBs lie: banks for user, supervisor and supervisor with AC (SMAP lifted). */
+/**
+ * Where in a vCPU's area the software TLBs lie: for each context (address spaces of one guest of the guest, or of the machine's own software)
+ * banks for user, supervisor and supervisor with AC (SMAP lifted).
+ */
 const tlbEntries = 1024;
 const tlbEntryBytes = 16;
 export const tlbBankBytes = tlbEntries * tlbEntryBytes;
 export const readTlbOffset = 0x4000;
 export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
+export const tlbContextBytes = 6 * tlbBankBytes;
+export const tlbContexts = 8;
 /** A bank that is never filled: while alignment is checked every access takes the slow path. */
-export const emptyBankOffset = writeTlbOffset + 3 * tlbBankBytes;
+export const emptyBankOffset = readTlbOffset + tlbContexts * tlbContextBytes;
 export const codeTlbOffset = emptyBankOffset + tlbBankBytes;
 const codeTlbEntries = 4096;
 /** Where in the code TLB an address is looked for; the mode (user, code size) keeps kernel and programs apart. In bytes. */

@@ -39,6 +39,7 @@ export function switchTask(p: Processor, selector: number, how: TaskSwitch, retu
   if ((d.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, selector & 0xfffc);
   const next = layoutOf(d.rights);
   if (d.limit < next.limitMin) throw invalidTss(selector);
+  p.virtualization?.taskSwitch(selector, how);
 
   const old = v.get(At.segmentSelector, Segment.tr);
   saveTask(p, returnIp, how);

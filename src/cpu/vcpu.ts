@@ -1,10 +1,17 @@
 /** A virtual CPU: its state in machine memory, and the parts of the machine it reaches. What it does is in the files beside this one. */
+import { present } from '../base/assert.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
 import { FilledEntries } from './filled.ts';
 import type { LocalApic } from './local-apic.ts';
-import { At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from './state.ts';
+import {
+  At, Cr0, Cr4, codeTlbOffset, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts,
+  vcpuAreaBytes, writeTlbOffset,
+} from './state.ts';
+
+/** A VMCS pointer that points nowhere. */
+export const noVmcs = 0xffff_ffff_ffff_ffffn;
 
 export interface PortBus {
   readPort(port: number, width: number): number;
@@ -50,8 +57,10 @@ export class Vcpu {
   /** Word indices of what every page walk reads. */
   readonly #at: { readonly cr0: number; readonly cr3: number; readonly cr4: number; readonly efer: number; readonly cpl: number; readonly flags: number; readonly debug: number };
   readonly quads: BigUint64Array<ArrayBuffer>;
-  /** Entries of the software TLBs in use. */
-  readonly filled: FilledEntries;
+  /** Entries of the software TLBs in use, by context. */
+  readonly #filled: readonly FilledEntries[];
+  /** The same, of the context in use. */
+  filled: FilledEntries;
 
   constructor(parts: VcpuParts) {
     this.id = parts.id;
@@ -69,8 +78,10 @@ export class Vcpu {
     const at = (field: StateField, index = 0): number => (this.base + offsetOf(field, index)) >>> 2;
     this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), cpl: at('cpl'), flags: at('systemFlags'), debug: at('debug', 7) };
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
-    this.filled = new FilledEntries(this.words, () => this.#clearTlb());
-    this.#clearTlb();
+    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, () => this.#clearTlb(n)));
+    this.filled = this.#filledOf(0);
+    for (let n = 0; n < tlbContexts; n++) this.#clearTlb(n);
+    this.pool.bytes.fill(0xff, this.base + emptyBankOffset, this.base + codeTlbOffset);
     this.powerOn();
   }
 
@@ -161,18 +172,44 @@ export class Vcpu {
     const lifted = (this.systemFlags & Flag.alignment) !== 0 && (this.cr4 & Cr4.smap) !== 0;
     const bank = cpl === 3 ? 0 : lifted ? 2 : 1;
     const checked = this.checksAlignment;
-    this.set(At.tlbRead, this.base + (checked ? emptyBankOffset : readTlbOffset + bank * tlbBankBytes));
-    this.set(At.tlbWrite, this.base + (checked ? emptyBankOffset : writeTlbOffset + bank * tlbBankBytes));
+    const context = this.get(At.tlbContext);
+    this.set(At.tlbRead, this.base + (checked ? emptyBankOffset : readTlbOffset + context + bank * tlbBankBytes));
+    this.set(At.tlbWrite, this.base + (checked ? emptyBankOffset : writeTlbOffset + context + bank * tlbBankBytes));
     const size = this.codeSize;
-    const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? 8 : 0);
+    const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? 8 : 0) | ((context / tlbContextBytes) << 4);
     this.set64(At.codeMode, BigInt(mode));
   }
-  /** Drops every translation of data and code addresses. */
+  /** Drops every translation of data and code addresses of the context in use. */
   flushTlb(): void {
     this.filled.flush();
   }
-  #clearTlb(): void {
-    this.pool.bytes.fill(0xff, this.base + readTlbOffset, this.base + vcpuAreaBytes);
+  /** Translations of different contexts stay apart; `refreshMode` is to be called after. */
+  useTlbContext(context: number): void {
+    this.set(At.tlbContext, context * tlbContextBytes);
+    this.filled = this.#filledOf(context);
+  }
+  flushTlbContext(context: number): void {
+    this.#filledOf(context).flush();
+  }
+  /** Drops every translation of every context. */
+  flushAllTlbs(): void {
+    for (const filled of this.#filled) filled.flush();
+  }
+  /** No page can be written any more without the slow path's notice. */
+  dropWriteTlb(): void {
+    for (let n = 0; n < tlbContexts; n++) {
+      if (!this.#filledOf(n).isUsed) continue;
+      const start = this.base + writeTlbOffset + n * tlbContextBytes;
+      this.pool.bytes.fill(0xff, start, start + 3 * tlbBankBytes);
+    }
+  }
+  #filledOf(context: number): FilledEntries {
+    return present(this.#filled[context], 'TLB context');
+  }
+  #clearTlb(context: number): void {
+    const start = this.base + readTlbOffset + context * tlbContextBytes;
+    this.pool.bytes.fill(0xff, start, start + tlbContextBytes);
+    this.pool.bytes.fill(0xff, this.base + codeTlbOffset, this.base + vcpuAreaBytes);
   }
 
   // --- the instruction pointer (offset in CS)
@@ -220,7 +257,11 @@ export class Vcpu {
     this.set64(At.apicBase, 0xfee0_0800n | (this.id === 0 ? 0x100n : 0n));
     this.set64(At.miscEnable, 1n);
     this.set64(At.gpr, BigInt(this.model.signature), 2);
-    this.flushTlb();
+    this.set64(At.featureControl, this.model.features.has('vmx') ? 5n : 1n); // locked; VMXON outside SMX
+    this.set64(At.vmxonPointer, noVmcs);
+    this.set64(At.vmcsPointer, noVmcs);
+    this.useTlbContext(0);
+    this.flushAllTlbs();
     this.refreshMode();
   }
 }

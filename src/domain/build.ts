@@ -2,6 +2,7 @@
 import { SeededRandom } from '../base/random.ts';
 import { defaultCpu, parseCpu } from '../cpu/cpuid.ts';
 import { enterKernel } from '../cpu/entry.ts';
+import { helpers } from '../cpu/helpers/index.ts';
 import { LocalApic, tscHz } from '../cpu/local-apic.ts';
 import { Processor } from '../cpu/processor.ts';
 import { vcpuAreaBytes } from '../cpu/state.ts';
@@ -16,6 +17,8 @@ import { acpiTables } from '../firmware/acpi.ts';
 import { layoutMemory, type MemoryLayout, placeBiosData, rsdpAddress } from '../firmware/e820.ts';
 import { FramePool, pageBytes } from '../memory/pool.ts';
 import { GuestSpace } from '../memory/space.ts';
+import { attachVmx } from '../vmx/intercepts.ts';
+import { Vmx } from '../vmx/vmx.ts';
 import { type Clock, HostClock, InstructionClock } from '../time/clock.ts';
 import { TimerQueue } from '../time/timers.ts';
 import { buildChips, serialPort } from './chips.ts';
@@ -68,7 +71,9 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     random: () => random.next64(),
     wake,
   });
-  const processor = new Processor(vcpu);
+  const processor = new Processor(vcpu, helpers);
+  const vmx = model.features.has('vmx') ? new Vmx(processor, timers) : undefined;
+  if (vmx) attachVmx(vmx);
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, profile);
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter, profile);
@@ -76,6 +81,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   space.watchCode(interpreter);
   machine = new Machine({
     processor,
+    vmx,
     interpreter,
     translator,
     profile,

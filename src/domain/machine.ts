@@ -1,15 +1,21 @@
 /** A running machine: the loop that delivers interrupts, runs the engine and keeps time, in slices its host decides on. */
 import { hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakpoints.ts';
 import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
-import { deliver } from '../cpu/interrupts.ts';
+import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At, Flag } from '../cpu/state.ts';
+import { VmExit } from '../cpu/vm-exit.ts';
 import type { Interpreter } from '../engine/interpreter/interpreter.ts';
 import type { EngineProfile } from '../engine/profile.ts';
 import type { Translator } from '../engine/translator/translator.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
+import { awaitsWindow, leaveAtBoundary, type PendingInterrupts } from '../vmx/boundary.ts';
+import { Primary } from '../vmx/controls.ts';
+import { leave } from '../vmx/exit.ts';
+import { Reason } from '../vmx/exit-reasons.ts';
+import type { Vmx } from '../vmx/vmx.ts';
 import type { Chips } from './chips.ts';
 import type { InterruptController } from './interrupts.ts';
 import type { StopReason } from './stop-reason.ts';
@@ -23,6 +29,7 @@ export type SliceEnd =
 
 export interface MachineParts {
   readonly processor: Processor;
+  readonly vmx: Vmx | undefined;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
   readonly profile: EngineProfile | undefined;
@@ -42,6 +49,7 @@ const singleStepBit = 0x4000;
 
 export class Machine {
   readonly processor: Processor;
+  readonly vmx: Vmx | undefined;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
   readonly profile: EngineProfile | undefined;
@@ -62,6 +70,7 @@ export class Machine {
 
   constructor(parts: MachineParts) {
     this.processor = parts.processor;
+    this.vmx = parts.vmx;
     this.interpreter = parts.interpreter;
     this.translator = parts.translator;
     this.profile = parts.profile;
@@ -72,6 +81,7 @@ export class Machine {
     this.#timers = parts.timers;
     this.#instructionClock = parts.instructionClock;
     this.#interrupts = parts.interrupts;
+    this.#waiting = this.#pendingInterrupts();
   }
 
   /** Instructions retired so far, exact at any moment. */
@@ -124,9 +134,11 @@ export class Machine {
     const shadowed = shadow !== 0n && shadow === v.ip;
     v.set64(At.interruptShadow, 0n);
     if (shadowed) {
+      if (this.#leavesGuest(true)) return;
       this.#run(1); // the instruction after STI or MOV SS, and only it
       if (v.get(At.pending) === 0) return;
     }
+    if (this.#leavesGuest(false)) return;
     if (apic.state.init) {
       // INIT to the only processor: it starts again, and the machine with it
       apic.state.init = false;
@@ -136,25 +148,50 @@ export class Machine {
     if (apic.state.nmi && v.get(At.nmiBlocked) === 0) {
       apic.state.nmi = false;
       v.set(At.nmiBlocked, 1);
-      return this.#interrupt(Vector.nmi);
+      return this.#interrupt({ type: EventType.nmi, vector: Vector.nmi });
     }
     if ((v.systemFlags & Flag.interrupt) === 0) return;
-    const external = apic.acceptsExternal && this.#interrupts.pic.pending;
-    const vector = apic.pendingVector();
-    if (external) this.#interrupt(this.#interrupts.pic.acknowledge());
-    else if (vector >= 0) {
-      apic.acknowledge(vector);
-      this.#interrupt(vector);
-    }
-    if (apic.pendingVector() < 0 && !(apic.acceptsExternal && this.#interrupts.pic.pending) && !apic.state.nmi) v.set(At.pending, 0);
+    if (this.#waiting.interrupt) this.#interrupt({ type: EventType.external, vector: this.#waiting.acknowledge() });
+    if (!this.#waiting.interrupt && !apic.state.nmi && !(this.vmx && awaitsWindow(this.vmx))) v.set(At.pending, 0);
   }
-  #interrupt(vector: number): void {
+  readonly #waiting: PendingInterrupts;
+  #pendingInterrupts(): PendingInterrupts {
+    const { apic } = this.processor.v;
+    const { pic } = this.#interrupts;
+    return {
+      get nmi() {
+        return apic.state.nmi;
+      },
+      get interrupt() {
+        return (apic.acceptsExternal && pic.pending) || apic.pendingVector() >= 0;
+      },
+      acknowledge() {
+        if (apic.acceptsExternal && pic.pending) return pic.acknowledge();
+        const vector = apic.pendingVector();
+        apic.acknowledge(vector);
+        return vector;
+      },
+      takeNmi() {
+        apic.state.nmi = false;
+      },
+    };
+  }
+  #leavesGuest(shadowed: boolean): boolean {
+    const { vmx } = this;
+    if (!vmx?.nonRoot) return false;
+    let left = false;
+    this.#guarded(() => {
+      left = leaveAtBoundary(vmx, this.#waiting, shadowed);
+    });
+    return left;
+  }
+  #interrupt(event: Interruption): void {
     const { v } = this.processor;
     this.counts.interrupts++;
-    if (this.#trace?.wants('interrupts', vector)) this.#trace.line(`interrupt ${vector.toString(16)} at ${v.ip.toString(16)}`);
+    if (this.#trace?.wants('interrupts', event.vector)) this.#trace.line(`interrupt ${event.vector.toString(16)} at ${v.ip.toString(16)}`);
     v.set(At.halted, 0);
     v.jump(v.ip);
-    this.#guarded(() => deliver(this.processor, { vector }));
+    this.#guarded(() => deliver(this.processor, event));
   }
   #guarded(work: () => void): void {
     try {
@@ -165,7 +202,10 @@ export class Machine {
   }
   /** What ends the domain, but not the host. */
   #fatal(problem: unknown): void {
-    if (problem instanceof TripleFault) this.requestStop({ kind: 'triple-fault', why: problem.why });
+    const { vmx } = this;
+    if (problem instanceof VmExit && vmx) this.#guarded(() => leave(vmx, problem));
+    else if (problem instanceof TripleFault && vmx?.nonRoot) this.#guarded(() => leave(vmx, new VmExit(Reason.tripleFault)));
+    else if (problem instanceof TripleFault) this.requestStop({ kind: 'triple-fault', why: problem.why });
     else throw problem;
   }
 
@@ -175,7 +215,8 @@ export class Machine {
     const breakpoints = hasInstructionBreakpoints(v);
     const hits = breakpoints ? instructionBreakpoints(v) : 0;
     if (hits !== 0) return this.#debug(hits);
-    const single = stepping || breakpoints || traceInstruction(this.#trace, v);
+    const trapped = this.vmx?.nonRoot === true && this.vmx.wants(Primary.monitorTrap);
+    const single = stepping || trapped || breakpoints || traceInstruction(this.#trace, v);
     this.#budget = single ? 1 : fuel;
     this.#withheld = 0;
     v.set(At.fuel, this.#budget);
@@ -187,7 +228,10 @@ export class Machine {
       if (problem instanceof Fault) {
         faulted = true;
         this.#raise(problem);
-      } else this.#fatal(problem);
+      } else {
+        faulted = true;
+        this.#fatal(problem);
+      }
     }
     this.#retired = this.retired;
     this.#budget = 0;
@@ -196,6 +240,7 @@ export class Machine {
     if (breakpoints && !faulted) v.set(At.systemFlags, v.systemFlags & ~Flag.resume);
     const met = v.get(At.debugHits);
     v.set(At.debugHits, 0);
+    if (trapped && this.vmx?.nonRoot) this.vmx.monitorTrapPending = true;
     if (faulted) return;
     const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
     if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));
@@ -205,12 +250,13 @@ export class Machine {
     this.counts.faults++;
     traceFault(this.#trace, v, fault);
     v.jump(v.ip);
-    this.#guarded(() => deliver(this.processor, { vector: fault.vector, error: fault.error }));
+    this.#guarded(() => deliver(this.processor, { type: EventType.exception, vector: fault.vector, error: fault.error, address: fault.address }));
   }
-  /** #DB with its causes in DR6, which accumulate until the guest clears them. */
   #debug(causes: number): void {
     const { v } = this.processor;
-    v.set64(At.debug, v.get64(At.debug, 6) | BigInt(causes), 6);
-    this.#raise(new Fault(Vector.debug));
+    this.counts.faults++;
+    traceFault(this.#trace, v, new Fault(Vector.debug));
+    v.jump(v.ip);
+    this.#guarded(() => deliver(this.processor, { type: EventType.exception, vector: Vector.debug, causes }));
   }
 }

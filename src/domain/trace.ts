@@ -30,7 +30,7 @@ const hex = (value: number | bigint): string => value.toString(16);
 export function traceFault(trace: Trace | undefined, v: Vcpu, fault: Fault): void {
   if (!trace?.wants('exceptions', fault.vector)) return;
   const error = fault.error === undefined ? '' : ` error ${hex(fault.error)}`;
-  trace.line(`exception ${fault.vector}${error} at ${hex(v.ip)}${fault.vector === 14 ? ` address ${hex(v.get64(At.cr2))}` : ''}`);
+  trace.line(`exception ${fault.vector}${error} at ${hex(v.ip)}${fault.address === undefined ? '' : ` address ${hex(fault.address)}`}`);
 }
 
 /** Prints the instruction about to run; true when instructions are traced, one at a time. */

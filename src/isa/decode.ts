@@ -1,6 +1,7 @@
 /** The decoder: bytes to a row, a form and operands. SDM 2, chapter 2 (formats) and appendix A (opcode maps). */
 
 import { instructionTable } from './families/index.ts';
+import { pauseRow } from './families/vmx.ts';
 import type { Feature, Instruction, Notation } from './instruction.ts';
 import type { Form, Size } from './ops.ts';
 import { nothing, row } from './table.ts';
@@ -49,7 +50,7 @@ const candidatesOf = (): ReadonlyMap<number, readonly Instruction[]> => {
   return map;
 };
 
-const noOperation = row('nop', 0x90, '', nothing);
+const plainNop = row('nop', 0x90, '', nothing);
 /** First number of each opcode map, by VEX's numbering. */
 const mapNumbers = [0, 0x0f00, 0x0f3800, 0x0f3a00] as const;
 
@@ -134,6 +135,11 @@ export class Decoder {
     return BigInt.asIntN(count * 8, this.#unsigned(count));
   }
 
+  /** 90; with F3 it is PAUSE, which matters where a hypervisor may want to see it. */
+  #noOperation(mandatory: number): Instruction {
+    return mandatory === 0xf3 && this.#features.has('vmx') ? pauseRow : plainNop;
+  }
+
   /** Undefined when the opcode is; otherwise `#failed` says what was wrong. */
   #instruction(code: CodeSize): Decoded | undefined {
     const long = code === 64;
@@ -148,7 +154,7 @@ export class Decoder {
     const selected = this.#select(candidates, { mandatory: o.mandatory, modrm, wide, long, vex: o.vex });
     if (!selected) return undefined;
     if (o.vex && o.register !== 0 && !selected.operands.includes('By')) return undefined; // an unused VEX.vvvv must be all ones
-    const row = o.number === 0x90 && (o.rex & 1) === 0 ? noOperation : selected; // XCHG of the accumulator with itself would clear its upper half
+    const row = o.number === 0x90 && (o.rex & 1) === 0 ? this.#noOperation(o.mandatory) : selected; // XCHG of the accumulator with itself would clear its upper half
 
     const size = operandSize(row, { code, operand: p.operand && row.prefix !== 0x66, wide });
     const addressSize: 16 | 32 | 64 = long ? (p.address ? 32 : 64) : (code === 16) !== p.address ? 16 : 32;

@@ -11,9 +11,11 @@ export const helperNames = [
   'systemCall', 'systemReturn', 'systemEnter', 'systemExit', 'halt',
   // flags and modes
   'checkFlagsAccess', 'writeFlags', 'clearInterruptFlag', 'setInterruptFlag', 'loadMachineStatus', 'storeMachineStatus', 'clearTaskSwitched',
-  'readControl', 'writeControl', 'readDebug', 'writeDebug', 'checkPrivileged', 'clearAccess', 'setAccess',
+  'readControl', 'writeControl', 'readDebug', 'writeDebug', 'clearAccess', 'setAccess',
   'readExtendedControl', 'writeExtendedControl', 'readModelSpecific', 'writeModelSpecific', 'readPerformanceCounter', 'identify',
-  'invalidatePage', 'invalidateContext',
+  'invalidatePage', 'invalidateContext', 'invalidateCaches', 'pause',
+  // VMX
+  'vmCall', 'vmFunction', 'vmLaunch', 'vmxOff', 'vmxOn', 'vmClear', 'vmPointerLoad', 'vmPointerStore', 'vmRead', 'vmReadTo', 'vmWrite', 'invalidateEpt', 'invalidateVpid',
   // time, chance, ports
   'timestamp', 'processorId', 'randomNumber', 'randomSeed', 'portIn', 'portOut',
   // floating point and vectors

@@ -9,6 +9,7 @@ export type StateName =
   | 'gsBase'
   | 'csBase'
   | 'cpl'
+  | 'vmxOperation'
   | 'mxcsr'
   | 'cr0'
   | 'cr4'

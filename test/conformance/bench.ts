@@ -3,6 +3,7 @@ import { SeededRandom } from '../../src/base/random.ts';
 import { parseCpu } from '../../src/cpu/cpuid.ts';
 import { enterKernel } from '../../src/cpu/entry.ts';
 import { Fault } from '../../src/cpu/fault.ts';
+import { helpers } from '../../src/cpu/helpers/index.ts';
 import { readFlags, writeFlags } from '../../src/cpu/flags.ts';
 import { FloatStack } from '../../src/cpu/float/registers.ts';
 import { LocalApic } from '../../src/cpu/local-apic.ts';
@@ -29,6 +30,8 @@ export interface Result extends CpuState {
   readonly ip: number;
   /** -1 when it ran. */
   readonly fault: number;
+  /** Of a page fault. */
+  readonly address?: bigint | undefined;
   readonly error: number | undefined;
 }
 
@@ -60,7 +63,7 @@ export class Bench {
       random: () => random.next64(),
       wake: () => {},
     });
-    this.processor = new Processor(vcpu);
+    this.processor = new Processor(vcpu, helpers);
     this.#evaluator = new Evaluator(this.processor);
     this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
     this.#space.watchCode(this.#interpreter);
@@ -186,6 +189,7 @@ export class Bench {
       memory: this.#space.read(windowPage, windowBytes),
       ip: Number(v.ip),
       fault: fault?.vector ?? -1,
+      address: fault?.address,
       error: fault?.error,
     };
   }

@@ -4,21 +4,21 @@ import { readControl, readDebug, setAlignmentFlag, writeControl, writeCr0, write
 import { cpuid } from '../cpuid.ts';
 import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
-import { deliver, interruptReturn } from '../interrupts.ts';
+import { deliver, EventType, interruptReturn } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';
-import { tscOf } from '../time.ts';
+import { guestTscOf } from '../time.ts';
 import { callFar, jumpFar, returnFar, systemCall, systemEnter, systemExit, systemReturn } from '../transfers.ts';
 import type { Helpers } from './helper.ts';
 
-function checkLevel0(p: Processor): void {
+export function checkLevel0(p: Processor): void {
   if (p.v.cpl !== 0) throw protection(0);
 }
 
 /** IN and OUT above IOPL look in the TSS's permission bitmap. SDM 1, 19.5.2. */
-function checkPort(p: Processor, port: number, width: number): void {
+export function checkPort(p: Processor, port: number, width: number): void {
   const { v } = p;
   if (!v.protectedMode || (v.cpl <= iopl(v) && !v.virtual8086)) return;
   const base = v.get64(At.segmentBase, Segment.tr);
@@ -41,14 +41,14 @@ function popFlags(p: Processor, image: number, size: number): void {
   if (size > 16) v.refreshMode(); // AC may have changed
 }
 
-const software = (p: Processor, vector: number): void => deliver(p, { vector, software: true });
+const exception = (p: Processor, vector: number): void => deliver(p, { type: EventType.softwareException, vector });
 
 export const controlHelpers: Helpers<
   | 'jumpFar' | 'callFar' | 'returnFar' | 'softwareInterrupt' | 'breakpoint' | 'overflowTrap' | 'debugTrap' | 'interruptReturn' | 'systemCall'
   | 'systemReturn' | 'systemEnter' | 'systemExit' | 'halt' | 'checkFlagsAccess' | 'writeFlags' | 'clearInterruptFlag' | 'setInterruptFlag'
-  | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug' | 'checkPrivileged'
+  | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug'
   | 'clearAccess' | 'setAccess' | 'readExtendedControl' | 'writeExtendedControl' | 'readModelSpecific' | 'writeModelSpecific'
-  | 'readPerformanceCounter' | 'identify' | 'invalidatePage' | 'invalidateContext'
+  | 'readPerformanceCounter' | 'identify' | 'invalidatePage' | 'invalidateContext' | 'invalidateCaches' | 'pause'
   | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
 > = {
   jumpFar: (p, selector, offset, size) => jumpFar(p, Number(selector), offset, Number(size)),
@@ -56,15 +56,12 @@ export const controlHelpers: Helpers<
   returnFar: (p, extra, size) => returnFar(p, extra, Number(size)),
   softwareInterrupt(p, vector) {
     if (p.v.virtual8086 && iopl(p.v) < 3) throw protection(0);
-    software(p, Number(vector));
+    deliver(p, { type: EventType.software, vector: Number(vector) });
   },
-  breakpoint: (p) => software(p, Vector.breakpoint),
-  overflowTrap: (p) => software(p, Vector.overflow),
+  breakpoint: (p) => exception(p, Vector.breakpoint),
+  overflowTrap: (p) => exception(p, Vector.overflow),
   /** INT1: like a hardware #DB, without the check of the gate's DPL. */
-  debugTrap(p) {
-    p.v.jump(p.v.nextIp);
-    deliver(p, { vector: Vector.debug });
-  },
+  debugTrap: (p) => deliver(p, { type: EventType.privilegedSoftware, vector: Vector.debug }),
   interruptReturn: (p, size) => interruptReturn(p, Number(size)),
   systemCall: (p) => systemCall(p),
   systemReturn: (p, size) => systemReturn(p, Number(size)),
@@ -105,7 +102,6 @@ export const controlHelpers: Helpers<
   writeControl: (p, number, value) => writeControl(p, Number(number), value),
   readDebug: (p, number) => readDebug(p, Number(number)),
   writeDebug: (p, number, value) => writeDebug(p, Number(number), value),
-  checkPrivileged: (p) => checkLevel0(p),
   clearAccess: (p) => setAlignmentFlag(p, false),
   setAccess: (p) => setAlignmentFlag(p, true),
   readExtendedControl(p) {
@@ -148,9 +144,11 @@ export const controlHelpers: Helpers<
     if (type > 3n || pcid >> 12n !== 0n) throw protection(0);
     p.v.flushTlb();
   },
+  invalidateCaches: (p) => checkLevel0(p),
+  pause: () => {},
   timestamp(p) {
     if ((p.v.cr4 & Cr4.tsd) !== 0 && p.v.cpl !== 0) throw protection(0);
-    return tscOf(p.v);
+    return guestTscOf(p.v);
   },
   processorId: (p) => p.v.get64(At.tscAux),
   randomNumber: (p) => p.v.random(),

@@ -1,10 +1,9 @@
-/** All helpers by name. */
-import type { HelperName } from '../../isa/helper-names.ts';
+/** All helpers by name, of a processor without VMX. */
 import { arithmeticHelpers } from './arithmetic.ts';
 import { controlHelpers } from './control.ts';
 import { floatHelpers } from './float.ts';
-import type { Helper } from './helper.ts';
+import type { HelperTable } from './helper.ts';
 import { segmentHelpers } from './segments.ts';
+import { withoutVmx } from './without-vmx.ts';
 
-export const helpers: Readonly<Record<HelperName, Helper>> = { ...arithmeticHelpers, ...segmentHelpers, ...controlHelpers, ...floatHelpers };
-export type { Helper };
+export const helpers: HelperTable = { ...arithmeticHelpers, ...segmentHelpers, ...controlHelpers, ...floatHelpers, ...withoutVmx };

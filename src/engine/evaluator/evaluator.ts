@@ -5,7 +5,6 @@
 import { assert } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import { readFlags, writeStatusFlags } from '../../cpu/flags.ts';
-import { helpers } from '../../cpu/helpers/index.ts';
 import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
@@ -213,7 +212,7 @@ class EvaluatorOps implements Ops<bigint> {
   }
   helper(name: HelperName, ...args: bigint[]): bigint {
     const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n] = args.map((n) => u(n));
-    return u(helpers[name](this.p, a, b, c, d, e) ?? 0n);
+    return u(this.p.helpers[name](this.p, a, b, c, d, e) ?? 0n);
   }
 
   vector1 = (op: VectorOp1, a: bigint): bigint => vector1(op, a);

@@ -5,7 +5,7 @@
 import { Bug } from '../../base/assert.ts';
 import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At, codeTlbOffset, codeTlbSlot, tlbBankBytes, vcpuAreaBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { At, codeTlbOffset, codeTlbSlot, vcpuAreaBytes } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { Record } from './record.ts';
 
@@ -109,7 +109,7 @@ export class CodePages {
     const { v } = this.#p;
     const { code } = v.pool;
     if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0)
-      v.pool.bytes.fill(0xff, v.base + writeTlbOffset, v.base + writeTlbOffset + 3 * tlbBankBytes);
+      v.dropWriteTlb();
     for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++) {
       const word = frame * 2 + (granule >> 5);
       code[word] = (code[word] ?? 0) | (1 << (granule & 31));

@@ -2,7 +2,6 @@
 
 import { Bug, present } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
-import { helpers } from '../../cpu/helpers/index.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
 import type { Decoded } from '../../isa/decode.ts';
@@ -93,7 +92,7 @@ export class Handlers {
       throw new Fault(vector, vector === Vector.protection || vector === Vector.stack ? error : undefined);
     }) as unknown as WebAssembly.ExportValue;
     for (const name of helperNames) {
-      const helper = helpers[name];
+      const helper = p.helpers[name];
       const u = (n: bigint): bigint => BigInt.asUintN(64, n);
       const call = (a = 0n, b = 0n, c = 0n, d = 0n, e = 0n): bigint => u(helper(p, u(a), u(b), u(c), u(d), u(e)) ?? 0n);
       const counted: typeof call = (...args) => {

@@ -357,7 +357,7 @@ export class Interpreter implements CodeWatch {
     this.#flushWanted = false;
     this.#translation?.clear();
     v.pool.code.fill(0);
-    v.flushTlb();
+    v.flushAllTlbs();
   }
 }
 

@@ -341,9 +341,10 @@ export abstract class WasmOps implements Ops<Node> {
     }
     const bank = level === 3 ? 0 : tlbBankBytes;
     this.setField('cpl', this.i32(level));
-    this.setField('tlbRead', this.add32(this.state, this.i32(readTlbOffset + bank)));
-    this.setField('tlbWrite', this.add32(this.state, this.i32(writeTlbOffset + bank)));
-    this.setField('codeMode', this.or(this.and(this.field('codeMode'), this.constant(7)), this.constant(level === 3 ? 8 : 0)));
+    const banks = this.add32(this.state, this.field('tlbContext'));
+    this.setField('tlbRead', this.add32(banks, this.i32(readTlbOffset + bank)));
+    this.setField('tlbWrite', this.add32(banks, this.i32(writeTlbOffset + bank)));
+    this.setField('codeMode', this.or(this.and(this.field('codeMode'), this.constant(~8)), this.constant(level === 3 ? 8 : 0)));
   }
   abstract enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void;
   abstract ip(): Node;

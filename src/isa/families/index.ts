@@ -9,6 +9,7 @@ import { multiplyFamily } from './multiply.ts';
 import { shiftFamily } from './shifts.ts';
 import { stringFamily } from './strings.ts';
 import { systemFamily } from './system.ts';
+import { vmxFamily } from './vmx.ts';
 import { vectorFamily } from './vectors.ts';
 import { x87Family } from './x87.ts';
 
@@ -21,6 +22,7 @@ export const instructionTable: readonly Instruction[] = [
   ...controlFamily,
   ...stringFamily,
   ...systemFamily,
+  ...vmxFamily,
   ...vectorFamily,
   ...floatFamily,
   ...x87Family,

@@ -159,14 +159,16 @@ const swapBase: Meaning = (o) => {
     o.set('kernelGsBase', base);
   });
 };
-const timestamp: Meaning = (o) => {
-  const value = o.helper('timestamp');
+/** The helper is told whether the instruction is RDTSCP: their VM exits differ. */
+const readTimestamp = <V>(o: Ops<V>, withId: 0 | 1): void => {
+  const value = o.helper('timestamp', o.constant(withId));
   o.setRegister(0, 32, o.zeroExtend(value, 32));
   o.setRegister(2, 32, o.shr(value, o.constant(32)));
 };
+const timestamp: Meaning = (o) => readTimestamp(o, 0);
 
-const timestampWithId: Meaning = (o, form, a, b, c) => {
-  timestamp(o, form, a, b, c);
+const timestampWithId: Meaning = (o) => {
+  readTimestamp(o, 1);
   o.setRegister(1, 32, o.helper('processorId'));
 };
 
@@ -220,8 +222,8 @@ export const systemFamily: readonly Instruction[] = [
   row('lar', 0x0f02, 'Gv Ew', probe('accessRights')),
   row('lsl', 0x0f03, 'Gv Ew', probe('segmentLimit')),
   row('clts', 0x0f06, '', effect('clearTaskSwitched')),
-  row('invd', 0x0f08, '', quiet('checkPrivileged')),
-  row('wbinvd', 0x0f09, '', quiet('checkPrivileged')),
+  row('invd', 0x0f08, '', (o) => void o.helper('invalidateCaches', o.constant(0))),
+  row('wbinvd', 0x0f09, '', (o) => void o.helper('invalidateCaches', o.constant(1))),
   row('ud2', 0x0f0b, '', undefinedOpcode, { ends: true }),
   row('ud1', 0x0fb9, 'Gv Ev', undefinedOpcode, { ends: true }),
   row('ud0', 0x0fff, 'Gv Ev', undefinedOpcode, { ends: true }),

@@ -1,0 +1,40 @@
+/** A VM exit on its way: thrown like a fault when the hypervisor above is to handle what the processor was about to do. SDM 3C, chapter 28. */
+import type { Interruption } from './interrupts.ts';
+
+/** What an exit tells besides its reason and qualification; absent fields read as 0. */
+export interface ExitDetails {
+  /** VM-exit interruption information, with its valid bit. */
+  readonly interruption?: number;
+  readonly errorCode?: number;
+  /** Guest-physical and guest-linear address. */
+  readonly physical?: bigint;
+  readonly linear?: bigint;
+  /** VM-exit instruction information. */
+  readonly instruction?: number;
+  /** The instruction's length is reported. */
+  readonly length?: boolean;
+  /** Debug exceptions that wait, for the field of that name. */
+  readonly pendingDebug?: bigint;
+}
+
+export class VmExit {
+  /** Basic exit reason. */
+  readonly reason: number;
+  readonly qualification: bigint;
+  readonly details: ExitDetails;
+  /** The event whose delivery met the exit. */
+  during: Interruption | undefined;
+  constructor(reason: number, qualification = 0n, details: ExitDetails = {}) {
+    this.reason = reason;
+    this.qualification = qualification;
+    this.details = details;
+  }
+}
+
+/** What VMX changes of the way events go; a processor without VMX has none. */
+export interface Virtualization {
+  /** Throws a VM exit when the hypervisor wants an exception or a software interrupt. `during`: the event whose delivery raised it. */
+  event(event: Interruption, during: Interruption | undefined): void;
+  /** Throws a VM exit for a task switch in non-root operation. */
+  taskSwitch(selector: number, source: 'jump' | 'call' | 'gate' | 'return'): void;
+}

@@ -1,0 +1,76 @@
+/** What may leave the guest between two instructions, and which exceptions do. SDM 3C, 26.2 and 26.5. */
+import { Vector } from '../cpu/fault.ts';
+import { EventType, type Interruption } from '../cpu/interrupts.ts';
+import { At, Flag } from '../cpu/state.ts';
+import { type Virtualization, VmExit } from '../cpu/vm-exit.ts';
+import { ExitControl, Pin, Primary } from './controls.ts';
+import { informationOf, leave } from './exit.ts';
+import { Reason } from './exit-reasons.ts';
+import { F } from './fields.ts';
+import type { Vmx } from './vmx.ts';
+
+/** The interrupt controllers, as the run loop sees them. */
+export interface PendingInterrupts {
+  readonly nmi: boolean;
+  readonly interrupt: boolean;
+  /** Takes the interrupt; its vector. */
+  acknowledge(): number;
+  takeNmi(): void;
+}
+
+/** Exits for what is due now, in the manual's order of priority; true when the hypervisor runs now. `shadowed`: STI or MOV SS blocks. */
+export function leaveAtBoundary(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): boolean {
+  const exit = dueExit(x, waiting, shadowed);
+  if (exit) leave(x, exit);
+  return exit !== undefined;
+}
+function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit | undefined {
+  const { v } = x;
+  if (x.tprBelowThreshold) {
+    x.tprBelowThreshold = false;
+    return new VmExit(Reason.tprBelowThreshold);
+  }
+  if (x.monitorTrapPending) return new VmExit(Reason.monitorTrap);
+  if (x.timer.expired) return new VmExit(Reason.preemptionTimer);
+  if (shadowed) return undefined;
+  const nmiBlocked = v.get(At.nmiBlocked) !== 0;
+  if (x.wants(Primary.nmiWindow) && !nmiBlocked) return new VmExit(Reason.nmiWindow);
+  const nmisAreTheHosts = x.wantsPin(Pin.virtualNmis) ? v.get(At.hostNmiBlocked) !== 0 : nmiBlocked;
+  if (waiting.nmi && x.wantsPin(Pin.nmi) && !nmisAreTheHosts) {
+    waiting.takeNmi();
+    return new VmExit(Reason.exception, 0n, { interruption: informationOf({ type: EventType.nmi, vector: Vector.nmi }) });
+  }
+  if (x.wants(Primary.interruptWindow) && (v.systemFlags & Flag.interrupt) !== 0) return new VmExit(Reason.interruptWindow);
+  if (!waiting.interrupt || !x.wantsPin(Pin.externalInterrupt)) return undefined;
+  const acknowledges = (x.vmcs.get32(F.exitControls) & ExitControl.acknowledgeInterrupt) !== 0;
+  const interruption = acknowledges ? informationOf({ type: EventType.external, vector: waiting.acknowledge() }) : 0;
+  return new VmExit(Reason.externalInterrupt, 0n, { interruption });
+}
+/** Something still waits for the guest to become interruptible: the run loop must look again. */
+export const awaitsWindow = (x: Vmx): boolean => x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.monitorTrapPending || x.tprBelowThreshold);
+
+const softwareTypes: readonly number[] = [EventType.software, EventType.external, EventType.nmi];
+
+/** Exceptions by the bitmap, task switches always. */
+export const virtualization = (x: Vmx): Virtualization => ({
+  event(event, during) {
+    if (!x.nonRoot || softwareTypes.includes(event.type) || !interceptsException(x, event)) return;
+    const qualification = event.vector === Vector.page ? (event.address ?? 0n) : BigInt(event.vector === Vector.debug ? (event.causes ?? 0) : 0);
+    const soft = event.type === EventType.softwareException || event.type === EventType.privilegedSoftware;
+    const exit = new VmExit(Reason.exception, qualification, { interruption: informationOf(event), errorCode: event.error ?? 0, length: soft });
+    exit.during = during;
+    throw exit;
+  },
+  taskSwitch(selector, how) {
+    if (!x.nonRoot) return;
+    const source = { call: 0, return: 1, jump: 2, gate: 3 }[how];
+    throw new VmExit(Reason.taskSwitch, BigInt(selector) | (BigInt(source) << 30n), { length: how !== 'gate' });
+  },
+});
+function interceptsException(x: Vmx, event: Interruption): boolean {
+  const wanted = ((x.exceptionBitmap >>> event.vector) & 1) !== 0;
+  if (event.vector !== Vector.page) return wanted;
+  const { vmcs } = x;
+  const matches = (((event.error ?? 0) & vmcs.get32(F.pageFaultMask)) >>> 0) === vmcs.get32(F.pageFaultMatch);
+  return matches ? wanted : !wanted;
+}

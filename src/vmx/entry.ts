@@ -1,0 +1,165 @@
+/** VMLAUNCH and VMRESUME: checks, loading of the guest's state, injection of an event. SDM 3C, chapter 27. */
+import { writeFlags } from '../cpu/flags.ts';
+import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
+import { setSegment } from '../cpu/segments.ts';
+import { At, Efer, Flag } from '../cpu/state.ts';
+import { noVmcs } from '../cpu/vcpu.ts';
+import { EntryContext } from './checks/context.ts';
+import { controlChecks } from './checks/controls.ts';
+import { guestChecks } from './checks/guest.ts';
+import { hostChecks } from './checks/host.ts';
+import { Activity, Blocking, EntryControl, Interruption as Information, Pin, Primary, Secondary } from './controls.ts';
+import { failEntry } from './exit.ts';
+import { Reason } from './exit-reasons.ts';
+import { F } from './fields.ts';
+import { loadMsrs } from './msr-lists.ts';
+import { fail, VmError } from './outcome.ts';
+import { Operation, type Vmx } from './vmx.ts';
+
+/** ET, CD, NW and reserved bits stay as they are. */
+const keptCr0 = 0x7ffa_ffd0n;
+
+/** The next address and operation are set when this returns. May throw a VM exit that the injected event met. */
+export function enter(x: Vmx): void {
+  const c = new EntryContext(x);
+  const controls = controlChecks.find((check) => !check.holds(c));
+  if (controls) return refuse(x, controls.row, VmError.invalidControls);
+  const host = hostChecks.find((check) => !check.holds(c));
+  if (host) return refuse(x, host.row, VmError.invalidHostState);
+  const guest = guestChecks.find((check) => !check.holds(c));
+  if (guest) {
+    x.trace?.(`vm entry fails: row ${guest.row}`);
+    x.counts.failedEntries++;
+    return failEntry(x, Reason.invalidGuestState, guest.qualification ?? 0);
+  }
+  x.spaces.leave();
+  loadGuest(x, c);
+  x.v.set(At.vmxOperation, Operation.nonRoot);
+  const failed = loadMsrs(x, c.vmcs.get(F.entryMsrLoad), c.vmcs.get32(F.entryMsrLoadCount));
+  if (failed !== 0) {
+    x.counts.failedEntries++;
+    return failEntry(x, Reason.msrLoading, failed);
+  }
+  c.vmcs.launched = true;
+  x.counts.entries++;
+  x.trace?.(`vm entry at ${c.vmcs.get(F.guestRip).toString(16)}`);
+  begin(x, c);
+  inject(x, c);
+}
+
+function refuse(x: Vmx, row: string, error: number): void {
+  x.trace?.(`vm entry refused: row ${row}`);
+  x.counts.failedEntries++;
+  fail(x, error);
+  x.v.jump(x.v.nextIp);
+}
+
+function loadGuest(x: Vmx, c: EntryContext): void {
+  const { v } = x;
+  const { vmcs } = c;
+  const cr0 = (v.get64(At.cr0) & keptCr0) | (vmcs.get(F.guestCr0) & ~keptCr0);
+  v.set64(At.cr0, cr0);
+  v.set64(At.cr3, vmcs.get(F.guestCr3));
+  v.set64(At.cr4, vmcs.get(F.guestCr4));
+  if ((c.entry & EntryControl.loadDebug) !== 0) {
+    v.set64(At.debug, (vmcs.get(F.guestDr7) & 0xffff_2bffn) | 0x400n, 7);
+    v.set64(At.debugControl, vmcs.get(F.guestDebugControl));
+  }
+  v.set64(At.sysenterCs, vmcs.get(F.guestSysenterCs));
+  v.set64(At.sysenterEsp, vmcs.get(F.guestSysenterEsp));
+  v.set64(At.sysenterEip, vmcs.get(F.guestSysenterEip));
+  if ((c.entry & EntryControl.loadPat) !== 0) v.set64(At.pat, vmcs.get(F.guestPat));
+  v.set64(At.efer, guestEfer(x, c, cr0));
+
+  for (let n = 0; n < 8; n++) {
+    setSegment(v, n, vmcs.get32(F.guestEsSelector + n), {
+      base: vmcs.get(F.guestEsBase + n),
+      limit: vmcs.get32(F.guestEsLimit + n),
+      rights: vmcs.get32(F.guestEsRights + n) & 0x1_f0ff,
+    });
+  }
+  v.set64(At.gdtBase, vmcs.get(F.guestGdtrBase));
+  v.set(At.gdtLimit, vmcs.get32(F.guestGdtrLimit));
+  v.set64(At.idtBase, vmcs.get(F.guestIdtrBase));
+  v.set(At.idtLimit, vmcs.get32(F.guestIdtrLimit));
+  const rflags = vmcs.get32(F.guestRflags);
+  writeFlags(v, rflags);
+  v.set(At.cpl, (rflags & Flag.virtual8086) !== 0 ? 3 : (vmcs.get32(F.guestSsRights) >> 5) & 3);
+  v.setRegister(4, vmcs.get(F.guestRsp));
+  v.jump(vmcs.get(F.guestRip));
+}
+function guestEfer(x: Vmx, c: EntryContext, cr0: bigint): bigint {
+  if ((c.entry & EntryControl.loadEfer) !== 0) return c.vmcs.get(F.guestEfer);
+  const before = x.v.get64(At.efer);
+  const long = c.ia32e ? BigInt(Efer.lma) : 0n;
+  const efer = (before & ~BigInt(Efer.lma)) | long;
+  if ((cr0 & 0x8000_0000n) === 0n) return efer;
+  return (efer & ~BigInt(Efer.lme)) | (c.ia32e ? BigInt(Efer.lme) : 0n);
+}
+
+/** Address spaces, time and blocking of the guest that is to run now. */
+function begin(x: Vmx, c: EntryContext): void {
+  const { v } = x;
+  const { vmcs } = c;
+  x.loadControls();
+  x.link();
+  x.p.paging.second = c.usesEpt ? x.ept : undefined;
+  const pointer = c.usesEpt ? vmcs.get(F.eptPointer) : 0n;
+  if (c.usesEpt) x.ept.use(pointer, c.secondary);
+  x.spaces.enterGuest((c.secondary & Secondary.vpid) !== 0 ? vmcs.get32(F.vpid) : 0, pointer);
+  const shiftsTime = x.wants(Primary.tscOffsetting);
+  v.set64(At.vmxTscOffset, shiftsTime ? vmcs.get(F.tscOffset) : 0n);
+  v.set64(At.vmxTscMultiplier, shiftsTime && x.wantsSecondary(Secondary.tscScaling) ? vmcs.get(F.tscMultiplier) : 0n);
+  v.set(At.hostNmiBlocked, v.get(At.nmiBlocked));
+  const blocking = vmcs.get32(F.guestInterruptibility);
+  const ip = vmcs.get(F.guestRip);
+  const [sti, movSs] = [(blocking & Blocking.sti) !== 0, (blocking & Blocking.movSs) !== 0];
+  v.set64(At.interruptShadow, sti || movSs ? ip : 0n);
+  v.set64(At.stackShadow, movSs ? ip : 0n);
+  v.set(At.nmiBlocked, (blocking & Blocking.nmi) !== 0 ? 1 : 0);
+  v.set(At.halted, vmcs.get32(F.guestActivity) === Activity.active ? 0 : 1);
+  if (x.wantsPin(Pin.preemptionTimer)) x.timer.start(vmcs.get32(F.preemptionTimer));
+  v.refreshMode();
+  v.wake();
+}
+function inject(x: Vmx, c: EntryContext): void {
+  const { v, vmcs } = x;
+  if ((c.interruption & Information.valid) !== 0) {
+    const type = (c.interruption >>> 8) & 7;
+    if (type === 7) {
+      x.monitorTrapPending = true;
+      return;
+    }
+    const event: Interruption = {
+      type: type as EventType,
+      vector: c.interruption & 0xff,
+      error: (c.interruption & Information.errorCode) !== 0 ? vmcs.get32(F.entryErrorCode) : undefined,
+      injected: true,
+      length: vmcs.get32(F.entryInstructionLength),
+    };
+    v.set(At.halted, 0);
+    v.set64(At.interruptShadow, 0n);
+    if (type === EventType.nmi) v.set(At.nmiBlocked, 1);
+    deliver(x.p, event);
+    return;
+  }
+  const pending = Number(vmcs.get(F.guestPendingDebug) & 0x500fn);
+  const causes = (pending & 0xf) | (pending & 0x4000);
+  if ((pending & 0x5000) !== 0 && (vmcs.get32(F.guestInterruptibility) & Blocking.movSs) === 0) deliver(x.p, { type: EventType.exception, vector: 1, causes });
+}
+
+/** The checks before those of the VMCS's fields; true when the entry may go on. */
+export function mayEnter(x: Vmx, resume: boolean): boolean {
+  const { v } = x;
+  if (x.current === noVmcs || x.vmcs.frame === 0 || x.vmcs.isShadow) {
+    fail(x, undefined);
+    return false;
+  }
+  const blocked = v.get64(At.stackShadow);
+  if (blocked !== 0n && blocked === v.ip) fail(x, VmError.entryBlockedByMovSs);
+  else if (!resume && x.vmcs.launched) fail(x, VmError.launchOfLaunched);
+  else if (resume && !x.vmcs.launched) fail(x, VmError.resumeOfClear);
+  else return true;
+  return false;
+}
+

@@ -1,0 +1,124 @@
+/**
+ * Extended page tables: guest-physical pages to the machine's pages. The software TLB holds the composition of both stages, so that this walk
+ * happens only when it is filled. SDM 3C, 29.3.
+ */
+import type { SecondStage } from '../cpu/page-walk.ts';
+import type { Processor } from '../cpu/processor.ts';
+import { VmExit } from '../cpu/vm-exit.ts';
+import { pageBytes } from '../memory/pool.ts';
+import { EptPointer, Secondary } from './controls.ts';
+import { Reason } from './exit-reasons.ts';
+import { F } from './fields.ts';
+import type { Vmcs } from './vmcs.ts';
+
+const Entry = { read: 1, write: 2, execute: 4, accessed: 0x100, dirty: 0x200, large: 0x80 } as const;
+/** Bits of an exit qualification. SDM 3C, table 28-7. */
+const Qualification = { read: 1, write: 2, fetch: 4, linearValid: 0x80, final: 0x100 } as const;
+/** Physical addresses have 40 bits. */
+const reservedHigh = 0x000f_ff00;
+const physicalHigh = 0xff;
+/** Guest-physical addresses have 40 bits too; a walk of 4 levels covers 48. */
+const pagesMax = 2 ** 36;
+
+export class ExtendedPaging implements SecondStage {
+  readonly #p: Processor;
+  readonly #vmcs: Vmcs;
+  readonly #passed = new Int32Array(4);
+  #root = 0;
+  #accessedDirty = false;
+  #logsPages = false;
+
+  constructor(p: Processor, vmcs: Vmcs) {
+    this.#p = p;
+    this.#vmcs = vmcs;
+  }
+  /** Uses the tables that the pointer names. */
+  use(pointer: bigint, secondary: number): void {
+    this.#root = Number((pointer & 0xff_ffff_f000n) >> 12n);
+    this.#accessedDirty = (pointer & EptPointer.accessedDirty) !== 0n;
+    this.#logsPages = (secondary & Secondary.pml) !== 0;
+  }
+
+  page(page: number, offset: number, write: boolean, execute: boolean, final: boolean, low: number, high: number): number {
+    const { v } = this.#p;
+    // with accessed and dirty flags every access to a guest's paging structure counts as a write
+    const writes = write || (!final && this.#accessedDirty);
+    const access = { write: writes, execute, final, low, high };
+    if (page >= pagesMax) this.#violation(page, offset, access, 0);
+    let table = this.#root;
+    let rights = 7;
+    let passed = 0;
+    for (let level = 4; ; level--) {
+      const index = Math.floor(page / 2 ** (9 * (level - 1))) & 0x1ff;
+      const frame = v.space.frameOf(table);
+      const at = (frame * pageBytes + index * 8) >>> 2;
+      const entry = frame === 0 ? -1 : (v.words[at] ?? 0);
+      const upper = frame === 0 ? -1 : (v.words[at + 1] ?? 0);
+      if ((entry & 7) === 0) this.#violation(page, offset, access, 0);
+      const large = level === 1 || ((entry & Entry.large) !== 0 && level < 4);
+      if (isMisconfigured(entry, upper, level, large)) {
+        throw new VmExit(Reason.eptMisconfiguration, 0n, { physical: addressOf(page, offset), linear: linearOf(low, high), length: true });
+      }
+      rights &= entry;
+      this.#passed[passed++] = at;
+      const base = (upper & physicalHigh) * 0x10_0000 + (entry >>> 12);
+      if (!large) {
+        table = base;
+        continue;
+      }
+      const wanted = (writes ? Entry.write : 0) | (execute ? Entry.execute : 0) | (!writes && !execute ? Entry.read : 0);
+      if ((rights & wanted) !== wanted) this.#violation(page, offset, access, rights);
+      if (this.#accessedDirty) this.#mark(passed, writes, page);
+      const span = 2 ** (9 * (level - 1));
+      return base - (base % span) + (page % span);
+    }
+  }
+
+  #violation(page: number, offset: number, a: { readonly write: boolean; readonly execute: boolean; readonly final: boolean; readonly low: number; readonly high: number }, rights: number): never {
+    const kind = a.execute ? Qualification.fetch : a.write ? Qualification.write | (a.final ? 0 : Qualification.read) : Qualification.read;
+    const qualification = kind | (rights << 3) | Qualification.linearValid | (a.final ? Qualification.final : 0);
+    throw new VmExit(Reason.eptViolation, BigInt(qualification), { physical: addressOf(page, offset), linear: linearOf(a.low, a.high) });
+  }
+  #mark(count: number, write: boolean, page: number): void {
+    const { v } = this.#p;
+    const leaf = this.#passed[count - 1] ?? 0;
+    if (write && ((v.words[leaf] ?? 0) & Entry.dirty) === 0 && this.#logsPages) this.#log(page);
+    for (let n = 0; n < count; n++) {
+      const at = this.#passed[n] ?? 0;
+      const entry = v.words[at] ?? 0;
+      const marked = entry | Entry.accessed | (write && n === count - 1 ? Entry.dirty : 0);
+      if (marked === entry) continue;
+      v.words[at] = marked;
+      v.space.noteWrite(at >>> 10, (at * 4) & 0xfff, ((at * 4) & 0xfff) + 4);
+    }
+  }
+  /** Page-modification logging. SDM 3C, 29.3.6. */
+  #log(page: number): void {
+    const index = this.#vmcs.get32(F.guestPmlIndex);
+    if (index > 511) throw new VmExit(Reason.pmlFull);
+    this.#p.v.space.write64(Number(this.#vmcs.get(F.pmlAddress) & 0xff_ffff_f000n) + index * 8, BigInt(page) * BigInt(pageBytes));
+    this.#vmcs.set32(F.guestPmlIndex, (index - 1) & 0xffff);
+  }
+}
+
+const addressOf = (page: number, offset: number): bigint => BigInt(page) * BigInt(pageBytes) + BigInt(offset);
+const linearOf = (low: number, high: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+
+/** SDM 3C, 29.3.3.1. */
+function isMisconfigured(entry: number, upper: number, level: number, leaf: boolean): boolean {
+  if ((entry & (Entry.read | Entry.write)) === Entry.write) return true; // writable, not readable; X alone is offered
+  if ((upper & reservedHigh) !== 0) return true;
+  if (!leaf) return (entry & 0xf8) !== 0;
+  const type = (entry >> 3) & 7;
+  if (type === 2 || type === 3 || type === 7) return true;
+  if (level === 3) return (entry & 0x3fff_f000) !== 0;
+  return level === 2 && (entry & 0x1f_f000) !== 0;
+}
+
+/** Whether an EPT pointer is one. SDM 3C, table 25-9. */
+export function isEptPointer(pointer: bigint, accessedDirty: boolean): boolean {
+  const type = pointer & 7n;
+  if (type !== 0n && type !== 6n) return false;
+  if (((pointer >> 3n) & 7n) !== 3n) return false;
+  return (pointer & 0xf80n) === 0n && (accessedDirty || (pointer & EptPointer.accessedDirty) === 0n) && pointer >> 40n === 0n;
+}

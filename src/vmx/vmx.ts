@@ -1,0 +1,119 @@
+/**
+ * The VMX state of a processor: which operation it is in, its current VMCS, and what the controls of the running guest say.
+ * One level only: hypervisors build further levels out of this one. SDM 3C, chapters 24 to 28.
+ */
+import type { Processor } from '../cpu/processor.ts';
+import { At } from '../cpu/state.ts';
+import { noVmcs, type Vcpu } from '../cpu/vcpu.ts';
+import { pageBytes } from '../memory/pool.ts';
+import type { TimerQueue } from '../time/timers.ts';
+import { type Capabilities, capabilitiesOf } from './capabilities.ts';
+import { Primary, Secondary } from './controls.ts';
+import { ExtendedPaging } from './ept.ts';
+import { F } from './fields.ts';
+import { PreemptionTimer } from './preemption-timer.ts';
+import { AddressSpaces } from './spaces.ts';
+import { Vmcs } from './vmcs.ts';
+
+/** Values of the state's `vmxOperation`. */
+export const Operation = { off: 0, root: 1, nonRoot: 2 } as const;
+
+/** What a profile or the prompt shows. */
+export interface VmxCounts {
+  entries: number;
+  failedEntries: number;
+  /** By basic reason. */
+  readonly exits: Map<number, number>;
+}
+
+export class Vmx {
+  readonly p: Processor;
+  readonly v: Vcpu;
+  readonly capabilities: Capabilities;
+  /** The current VMCS; without a frame when there is none. */
+  readonly vmcs: Vmcs;
+  /** The VMCS that the link pointer names, while VMCS shadowing is used. */
+  readonly shadow: Vmcs;
+  readonly ept: ExtendedPaging;
+  readonly spaces: AddressSpaces;
+  readonly timer: PreemptionTimer;
+  readonly counts: VmxCounts = { entries: 0, failedEntries: 0, exits: new Map() };
+  /** Tells of entries and exits, when somebody wants to know. */
+  trace: ((line: string) => void) | undefined;
+  /** Controls of the guest that runs, as they were at its entry (secondary: 0 when not activated). */
+  pin = 0;
+  primary = 0;
+  secondary = 0;
+  exceptionBitmap = 0;
+  /** A monitor-trap exit is due before the next instruction. */
+  monitorTrapPending = false;
+  /** MOV to CR8 went below the threshold: an exit is due after the instruction. */
+  tprBelowThreshold = false;
+  /** TSC at the first and the last PAUSE of a loop. */
+  readonly pauseLoop = { first: 0n, last: 0n };
+
+  constructor(p: Processor, timers: TimerQueue) {
+    this.p = p;
+    this.v = p.v;
+    this.capabilities = capabilitiesOf(p.v.model);
+    this.vmcs = new Vmcs(p.v.pool, p.v.quads);
+    this.shadow = new Vmcs(p.v.pool, p.v.quads);
+    this.ept = new ExtendedPaging(p, this.vmcs);
+    this.spaces = new AddressSpaces(p.v);
+    this.timer = new PreemptionTimer(p.v, timers);
+  }
+
+  get operation(): number {
+    return this.v.get(At.vmxOperation);
+  }
+  get nonRoot(): boolean {
+    return this.v.get(At.vmxOperation) === Operation.nonRoot;
+  }
+  get current(): bigint {
+    return this.v.get64(At.vmcsPointer);
+  }
+  setCurrent(pointer: bigint): void {
+    this.v.set64(At.vmcsPointer, pointer);
+    this.vmcs.select(pointer === noVmcs ? 0 : this.frameAt(pointer));
+  }
+  /** The frame at a guest-physical address; 0 when it is not RAM. */
+  frameAt(address: bigint): number {
+    return this.v.space.frameOf(Number(address / BigInt(pageBytes)));
+  }
+  /** Reads the controls that matter while the guest runs. */
+  loadControls(): void {
+    const { vmcs } = this;
+    this.pin = vmcs.get32(F.pinControls);
+    this.primary = vmcs.get32(F.primaryControls);
+    this.secondary = (this.primary & Primary.secondary) !== 0 ? vmcs.get32(F.secondaryControls) : 0;
+    this.exceptionBitmap = vmcs.get32(F.exceptionBitmap);
+  }
+  /** Without VPIDs nothing outlives a switch, on either side. */
+  get flushesRoot(): boolean {
+    return (this.secondary & Secondary.vpid) === 0;
+  }
+  /** Finds the VMCS behind the link pointer, which the running guest reads and writes while VMCS shadowing is on. */
+  link(): void {
+    const pointer = (this.secondary & Secondary.vmcsShadowing) !== 0 ? this.vmcs.get(F.linkPointer) : noVmcs;
+    this.shadow.select(pointer === noVmcs ? 0 : this.frameAt(pointer));
+  }
+  /** Physical address of the bitmap that says which fields the guest may not reach by itself. */
+  bitmapOf(kind: 'read' | 'write'): bigint {
+    return this.vmcs.get(kind === 'read' ? F.vmreadBitmap : F.vmwriteBitmap);
+  }
+  /** VMCLEAR's effect on a region, which need not be the current one. */
+  markClear(pointer: bigint): void {
+    const region = new Vmcs(this.v.pool, this.v.quads);
+    region.select(this.frameAt(pointer));
+    region.launched = false;
+  }
+  wantsPin(bit: number): boolean {
+    return (this.pin & bit) !== 0;
+  }
+  wants(bit: number): boolean {
+    return (this.primary & bit) !== 0;
+  }
+  wantsSecondary(bit: number): boolean {
+    return (this.secondary & bit) !== 0;
+  }
+}
