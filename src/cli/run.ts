@@ -206,7 +206,7 @@ class Session {
     const { interrupts, faults } = machine.counts;
     process.stderr.write(
       `\nprofile\nCPU time              ${(user / 1e6).toFixed(2)} s, and ${(system / 1e6).toFixed(2)} s in the system\n` +
-        `interrupts, faults    ${interrupts}, ${faults}\n${profile.report(machine.retired)}`,
+        `interrupts, faults    ${interrupts}, ${faults}\n${machine.vmx?.counts.entries ? `${machine.vmx.counts.report().join('\n')}\n` : ''}${profile.report(machine.retired)}`,
     );
   }
   #status(reason: StopReason): number {

@@ -41,7 +41,7 @@ export function enter(x: Vmx): void {
     return failEntry(x, Reason.msrLoading, failed);
   }
   c.vmcs.launched = true;
-  x.counts.entries++;
+  x.counts.entered(x.current);
   x.trace?.(`vm entry at ${c.vmcs.get(F.guestRip).toString(16)}`);
   begin(x, c);
   inject(x, c);

@@ -20,7 +20,7 @@ const flatLimit = 0xffff_ffff;
 /** Leaves the guest for its hypervisor. */
 export function leave(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
-  x.counts.exits.set(exit.reason, (x.counts.exits.get(exit.reason) ?? 0) + 1);
+  x.counts.left(x.current, exit.reason);
   x.trace?.(`vm exit ${reasonName(exit.reason)} at ${v.ip.toString(16)} qualification ${exit.qualification.toString(16)}`);
   writeInformation(x, exit);
   vmcs.set32(F.entryInterruption, vmcs.get32(F.entryInterruption) & ~Information.valid);

@@ -10,6 +10,7 @@ import type { TimerQueue } from '../time/timers.ts';
 import { type Capabilities, capabilitiesOf } from './capabilities.ts';
 import { Primary, Secondary } from './controls.ts';
 import { ExtendedPaging } from './ept.ts';
+import { ExitCounts } from './exit-counts.ts';
 import { F } from './fields.ts';
 import { PreemptionTimer } from './preemption-timer.ts';
 import { AddressSpaces } from './spaces.ts';
@@ -17,14 +18,6 @@ import { Vmcs } from './vmcs.ts';
 
 /** Values of the state's `vmxOperation`. */
 export const Operation = { off: 0, root: 1, nonRoot: 2 } as const;
-
-/** What a profile or the prompt shows. */
-export interface VmxCounts {
-  entries: number;
-  failedEntries: number;
-  /** By basic reason. */
-  readonly exits: Map<number, number>;
-}
 
 export class Vmx {
   readonly p: Processor;
@@ -37,7 +30,7 @@ export class Vmx {
   readonly ept: ExtendedPaging;
   readonly spaces: AddressSpaces;
   readonly timer: PreemptionTimer;
-  readonly counts: VmxCounts = { entries: 0, failedEntries: 0, exits: new Map() };
+  readonly counts = new ExitCounts();
   /** Tells of entries and exits, when somebody wants to know. */
   trace: ((line: string) => void) | undefined;
   /** Controls of the guest that runs, as they were at its entry (secondary: 0 when not activated). */
