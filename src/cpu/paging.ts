@@ -149,8 +149,9 @@ export class Paging extends PageWalk {
         v.words[entry] = v.words[entry + 1] = -1;
       }
     }
+    const context = Number(v.get64(At.codeMode)) & ~15;
     for (let mode = 0; mode < 16; mode++) {
-      const entry = (v.base + codeTlbOffset + codeTlbSlot(low, mode)) >>> 2;
+      const entry = (v.base + codeTlbOffset + codeTlbSlot(low, context | mode)) >>> 2;
       v.words[entry] = v.words[entry + 1] = -1;
     }
   }

@@ -143,6 +143,8 @@ export const tlbContexts = 8;
 export const emptyBankOffset = readTlbOffset + tlbContexts * tlbContextBytes;
 export const codeTlbOffset = emptyBankOffset + tlbBankBytes;
 const codeTlbEntries = 4096;
-/** Where in the code TLB an address is looked for; the mode (user, code size) keeps kernel and programs apart. In bytes. */
-export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 8) & 0xfff0) ^ ((codeMode << 12) & 0xf000);
+/** Where in the code TLB an address is looked for, in bytes; the mode (context, user, code size) keeps kernels and programs of all levels apart. */
+export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 8) + codeMode * codeTlbSpread) & codeTlbMask;
+export const codeTlbSpread = 0x1510;
+export const codeTlbMask = 0xfff0;
 export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;

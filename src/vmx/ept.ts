@@ -26,6 +26,9 @@ export class ExtendedPaging implements SecondStage {
   readonly #passed = new Int32Array(4);
   #root = 0;
   #accessedDirty = false;
+  /** Translations by EPT pointer. */
+  readonly #caches = new Map<bigint, TranslationCache>();
+  #cache = new TranslationCache();
   #logsPages = false;
 
   constructor(p: Processor, vmcs: Vmcs) {
@@ -34,9 +37,21 @@ export class ExtendedPaging implements SecondStage {
   }
   /** Uses the tables that the pointer names. */
   use(pointer: bigint, secondary: number): void {
+    let cache = this.#caches.get(pointer);
+    if (!cache) {
+      if (this.#caches.size === cachesMax) this.#caches.clear();
+      cache = new TranslationCache();
+      this.#caches.set(pointer, cache);
+    }
+    this.#cache = cache;
     this.#root = Number((pointer & 0xff_ffff_f000n) >> 12n);
     this.#accessedDirty = (pointer & EptPointer.accessedDirty) !== 0n;
     this.#logsPages = (secondary & Secondary.pml) !== 0;
+  }
+
+  /** Forgets translations of the pointers that the test names. */
+  drop(test: (pointer: bigint) => boolean): void {
+    for (const [pointer, cache] of this.#caches) if (test(pointer)) cache.clear();
   }
 
   page(page: number, offset: number, write: boolean, execute: boolean, final: boolean, low: number, high: number): number {
@@ -45,6 +60,9 @@ export class ExtendedPaging implements SecondStage {
     const writes = write || (!final && this.#accessedDirty);
     const access = { write: writes, execute, final, low, high };
     if (page >= pagesMax) this.#violation(page, offset, access, 0);
+    const wanted = (writes ? Entry.write : 0) | (execute ? Entry.execute : 0) | (!writes && !execute ? Entry.read : 0);
+    const known = this.#cache.find(page, wanted);
+    if (known >= 0) return known;
     let table = this.#root;
     let rights = 7;
     let passed = 0;
@@ -66,11 +84,13 @@ export class ExtendedPaging implements SecondStage {
         table = base;
         continue;
       }
-      const wanted = (writes ? Entry.write : 0) | (execute ? Entry.execute : 0) | (!writes && !execute ? Entry.read : 0);
       if ((rights & wanted) !== wanted) this.#violation(page, offset, access, rights);
       if (this.#accessedDirty) this.#mark(passed, writes, page);
       const span = 2 ** (9 * (level - 1));
-      return base - (base % span) + (page % span);
+      const below = base - (base % span) + (page % span);
+      // a write right is kept only once the dirty flag is set
+      this.#cache.keep(page, below, this.#accessedDirty && !writes ? rights & ~Entry.write : rights);
+      return below;
     }
   }
 
@@ -98,6 +118,29 @@ export class ExtendedPaging implements SecondStage {
     if (index > 511) throw new VmExit(Reason.pmlFull);
     this.#p.v.space.write64(Number(this.#vmcs.get(F.pmlAddress) & 0xff_ffff_f000n) + index * 8, BigInt(page) * BigInt(pageBytes));
     this.#vmcs.set32(F.guestPmlIndex, (index - 1) & 0xffff);
+  }
+}
+
+const cachesMax = 16;
+const cacheEntries = 2048;
+/** Guest-physical pages to pages below, with their rights: what INVEPT drops. Kept rights are rights; a lack of them is looked up again. */
+class TranslationCache {
+  readonly #pages = new Float64Array(cacheEntries).fill(-1);
+  readonly #below = new Float64Array(cacheEntries);
+  readonly #rights = new Uint8Array(cacheEntries);
+
+  find(page: number, wanted: number): number {
+    const n = page % cacheEntries;
+    return this.#pages[n] === page && ((this.#rights[n] ?? 0) & wanted) === wanted ? (this.#below[n] ?? -1) : -1;
+  }
+  keep(page: number, below: number, rights: number): void {
+    const n = page % cacheEntries;
+    this.#pages[n] = page;
+    this.#below[n] = below;
+    this.#rights[n] = rights;
+  }
+  clear(): void {
+    this.#pages.fill(-1);
   }
 }
 

@@ -114,7 +114,9 @@ function invalidateEpt(x: Vmx, type: bigint, address: bigint): void {
   const upper = x.p.load(BigInt.asUintN(64, address + 8n), 8);
   if (type !== invalidation.single && type !== invalidation.all) return fail(x, VmError.invalidOperand);
   if (type === invalidation.single && (!isEptPointer(pointer, x.capabilities.has('eptad')) || upper !== 0n)) return fail(x, VmError.invalidOperand);
-  x.spaces.drop((_vpid, eptPointer) => eptPointer !== 0n && (type === invalidation.all || eptPointer >> 12n === pointer >> 12n));
+  const named = (eptPointer: bigint): boolean => type === invalidation.all || eptPointer >> 12n === pointer >> 12n;
+  x.ept.drop(named);
+  x.spaces.drop((_vpid, eptPointer) => eptPointer !== 0n && named(eptPointer));
   succeed(x);
 }
 function invalidateVpid(x: Vmx, type: bigint, address: bigint): void {

@@ -2,7 +2,7 @@
  * The interpreter's fixed part: the dispatch loop, the lookup of code by address, and memory access through the software TLB.
  * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
  */
-import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
+import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
 import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
 import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
@@ -25,8 +25,8 @@ const store64 = (offset: number): number[] => memoryCode(Op.i64Store, offset);
 const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0x3ff0), Op.i32And];
 /** Likewise in the code TLB, as `codeTlbSlot` says. */
 const codeEntryOffset = (address: number): number[] => [
-  ...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0xfff0), Op.i32And,
-  ...get(0), ...load32(offsetOf('codeMode')), ...i32(12), Op.i32Shl, ...i32(0xf000), Op.i32And, Op.i32Xor,
+  ...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU,
+  ...get(0), ...load32(offsetOf('codeMode')), ...i32(codeTlbSpread), Op.i32Mul, Op.i32Add, ...i32(codeTlbMask), Op.i32And,
 ];
 const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
 const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];

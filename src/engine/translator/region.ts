@@ -1,6 +1,6 @@
 /** A region: blocks of code as one WebAssembly function (state, record) -> outcome. */
 import { assert } from '../../base/assert.ts';
-import { codeTlbOffset, offsetOf } from '../../cpu/state.ts';
+import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
@@ -332,9 +332,9 @@ export class Region {
       Op.localTee,
       ...address,
     );
-    out.push(Op.i32WrapI64, Op.i32Const, 8, Op.i32ShrU, Op.i32Const, ...signedLeb(0xfff0n), Op.i32And);
-    out.push(Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('codeMode')), Op.i32Const, 12, Op.i32Shl);
-    out.push(Op.i32Const, ...signedLeb(0xf000n), Op.i32And, Op.i32Xor);
+    out.push(Op.i32WrapI64, Op.i32Const, 8, Op.i32ShrU);
+    out.push(Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('codeMode')), Op.i32Const, ...signedLeb(BigInt(codeTlbSpread)), Op.i32Mul, Op.i32Add);
+    out.push(Op.i32Const, ...signedLeb(BigInt(codeTlbMask)), Op.i32And);
     out.push(Op.localGet, 0, Op.i32Add, Op.localTee, ...entry, ...memoryCode(Op.i64Load, codeTlbOffset));
     out.push(Op.localGet, ...address, Op.localGet, 0, ...memoryCode(Op.i64Load, offsetOf('codeMode')), Op.i64Or, Op.i64Ne);
     out.push(
