@@ -42,9 +42,13 @@ build_initramfs() {
   cp "$here/init" "$root/init"
   chmod 755 "$root/init"
   cp -r "$here/etc/." "$root/etc/"
+  need gcc gcc libc6-dev
+  gcc -O2 -static -Wall -o "$root/bin/kvmrun" "$here/kvmrun/kvmrun.c" -lpthread
+  strip "$root/bin/kvmrun"
   mkdir -p "$root/lib/modules"
   for module in kvm kvm-intel irqbypass; do
-    find "$work/linux" -name "$module.ko" -exec cp {} "$root/lib/modules/" \; 2>/dev/null || true
+    find "$work/linux" -name "$module.ko" -exec cp {} "$root/lib/modules/" \;
+    [ -e "$root/lib/modules/$module.ko" ] || { echo "$module.ko is missing: build the kernel first" >&2; exit 1; }
   done
   strip --strip-debug "$root"/lib/modules/*.ko 2>/dev/null || true
   (cd "$root" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc --owner=0:0 --reproducible 2>/dev/null) |
@@ -60,6 +64,6 @@ esac
 
 {
   echo "Built from Debian 12 packages:"
-  dpkg-query -W -f '${source:Package} ${source:Version} (${Package})\n' linux-source-6.12 busybox-static 2>/dev/null || true
+  dpkg-query -W -f '${source:Package} ${source:Version} (${Package})\n' linux-source-6.12 busybox-static libc6-dev 2>/dev/null || true
 } >"$here/sources.txt"
 ls -l "$here/bzImage" "$here/initramfs.cpio.zst"

@@ -280,6 +280,7 @@ static void load_kernel(const char *path, const char *command_line) {
 
 /* --- processors */
 
+static uint16_t pm1_enabled;
 static void power_off(void) { leave(0); }
 
 static void port(struct kvm_run *run) {
@@ -289,7 +290,9 @@ static void port(struct kvm_run *run) {
     if (number >= SERIAL && number < SERIAL + 8) {
       if (run->io.direction == KVM_EXIT_IO_OUT) serial_write(number - SERIAL, *data);
       else *data = serial_read(number - SERIAL);
-    } else if (run->io.direction == KVM_EXIT_IO_IN) memset(data, number >= PM1A_EVENT && number < PM1A_CONTROL + 2 ? 0 : 0xff, run->io.size);
+    } else if (number == PM1A_EVENT + 2 && run->io.size == 2) memcpy(run->io.direction == KVM_EXIT_IO_IN ? data : (uint8_t *)&pm1_enabled,
+                                                                      run->io.direction == KVM_EXIT_IO_IN ? (uint8_t *)&pm1_enabled : data, 2);
+    else if (run->io.direction == KVM_EXIT_IO_IN) memset(data, number >= PM1A_EVENT && number < PM1A_CONTROL + 2 ? 0 : 0xff, run->io.size);
     else if (number == PM1A_CONTROL && ((data[0] | data[1] << 8) & SLEEP_ENABLE)) power_off();
     else if (number == 0x64 && *data == 0xfe) leave(0); /* the keyboard controller's reset line */
   }

@@ -11,6 +11,7 @@ import type { EngineProfile } from '../engine/profile.ts';
 import { Runner } from '../host/runner.ts';
 import { FileDisk } from './file-disk.ts';
 import { defaultGuest, readFile, reason } from './files.ts';
+import { nestedInitrd, withVmx } from './nested.ts';
 import { command } from './prompt.ts';
 import { Terminal } from './terminal.ts';
 import { unpack } from './unpack.ts';
@@ -91,13 +92,14 @@ class Session {
     const kernelPath = o.kernel ?? guest?.kernel ?? '';
     const initrdPath = o.initrd ?? guest?.initrd;
     const kernel = readFile(kernelPath, '--kernel');
+    const initrd = initrdPath === undefined ? undefined : readFile(initrdPath, '--initrd');
     return {
       memoryMiB: o.memoryMiB,
       kernel: { name: kernelPath, data: kernel },
-      ...(initrdPath === undefined ? {} : { initrd: { name: initrdPath, data: readFile(initrdPath, '--initrd') } }),
+      ...(initrd === undefined ? {} : { initrd: { name: initrdPath ?? '', data: o.nested > 0 ? nestedInitrd(kernel, initrd) : initrd } }),
       modules: o.modules.map((m) => ({ name: m.path, arguments: m.arguments, data: readFile(m.path, '--module') })),
-      commandLine: o.append ?? defaultAppend,
-      cpu: o.cpu,
+      commandLine: `${o.append ?? defaultAppend}${o.nested > 0 ? ` nested=${o.nested}` : ''}`,
+      cpu: o.nested > 0 ? withVmx(o.cpu) : o.cpu,
       deterministic: o.deterministic,
       translator: o.translator,
       profile: o.profile,

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly memoryMiB: number;
   readonly serial: string;
   readonly cpu: string;
+  /** Guests inside the default guest, one in another; 0: none. */
+  readonly nested: number;
   readonly seed: bigint | undefined;
   readonly deterministic: boolean;
   readonly reboot: boolean;
@@ -33,6 +35,9 @@ export interface OptionRecord {
   readonly repeatable?: boolean;
 }
 
+const nestedMax = 3;
+/** MiB more for each level. */
+const nestedMemory = 256;
 const memoryLimits = { min: 16, max: 4096, default: 256 } as const;
 
 export const optionRecords = {
@@ -44,6 +49,7 @@ export const optionRecords = {
   memory: { flags: '--memory <MiB>', help: `memory of the guest, ${memoryLimits.min} to ${memoryLimits.max} (default: ${memoryLimits.default})` },
   serial: { flags: '--serial <where>', help: "first serial port: 'stdio', 'none' or 'file:PATH' (default: stdio)" },
   cpu: { flags: '--cpu <model>', help: 'MODEL[,+FEATURE][,-FEATURE]: x86-64, x86-64-v2, max (default: x86-64-v2)' },
+  nested: { flags: '--nested [levels]', help: `run the default guest in itself under its own KVM, 1 to ${nestedMax} levels deep (default: 1)` },
   seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
@@ -63,6 +69,7 @@ export interface RawOptions {
   readonly memory?: string;
   readonly serial?: string;
   readonly cpu?: string;
+  readonly nested?: string | boolean;
   readonly seed?: string;
   readonly deterministic?: boolean;
   readonly reboot?: boolean;
@@ -96,7 +103,8 @@ function parseTrace(text: string, problems: string[]): TraceFilter[] {
 /** Checks everything and reports all problems at once, each a sentence that names the option. */
 export function checkOptions(raw: RawOptions): { readonly options: RunOptions } | { readonly problems: readonly string[] } {
   const problems: string[] = [];
-  const memoryMiB = Number(raw.memory ?? memoryLimits.default);
+  const nested = levelsOf(raw, problems);
+  const memoryMiB = Number(raw.memory ?? memoryLimits.default + nested * nestedMemory);
   if (!Number.isInteger(memoryMiB) || memoryMiB < memoryLimits.min || memoryMiB > memoryLimits.max) {
     problems.push(`--memory ${raw.memory}: a whole number of MiB from ${memoryLimits.min} to ${memoryLimits.max} is wanted`);
   }
@@ -112,7 +120,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
   if (raw.module && raw.module.length > 0 && raw.kernel === undefined) problems.push('--module: needs --kernel, the default guest takes no modules');
   if (problems.length > 0) return { problems };
   const options: RunOptions = {
-    kernel: raw.kernel, initrd: raw.initrd, append: raw.append, memoryMiB, serial, cpu: raw.cpu ?? 'x86-64-v2', seed, disks,
+    kernel: raw.kernel, initrd: raw.initrd, append: raw.append, memoryMiB, serial, cpu: raw.cpu ?? 'x86-64-v2', nested, seed, disks,
     modules: (raw.module ?? []).map((text) => {
       const space = text.indexOf(' ');
       return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
@@ -121,6 +129,14 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
     translator: raw.translator ?? true, profile: raw.profile ?? false,
   };
   return { options };
+}
+
+function levelsOf(raw: RawOptions, problems: string[]): number {
+  if (raw.nested === undefined || raw.nested === false) return 0;
+  const levels = raw.nested === true ? 1 : Number(raw.nested);
+  if (!Number.isInteger(levels) || levels < 1 || levels > nestedMax) problems.push(`--nested ${raw.nested}: a number of levels from 1 to ${nestedMax} is wanted`);
+  if (raw.kernel !== undefined || raw.initrd !== undefined) problems.push('--nested: is for the default guest; with a --kernel of your own write --cpu x86-64-v2,+vmx');
+  return levels;
 }
 
 function parseDisk(text: string, index: number, problems: string[]): DiskOption {
@@ -142,7 +158,7 @@ interface FileShape {
   readonly drives?: unknown;
   readonly [key: string]: unknown;
 }
-const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
+const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
 
 const switches: readonly OptionName[] = ['deterministic', 'reboot', 'translator', 'profile'];
 
