@@ -55,7 +55,7 @@ export const optionRecords = {
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
   translator: { flags: '--no-translator', help: 'interpret everything: slower, for comparison' },
   profile: { flags: '--profile', help: 'print at the end where the time went and the hottest code, to standard error' },
-  trace: { flags: '--trace <kinds>', help: 'print to standard error, comma-separated KIND[:FROM[-TO]]: exceptions and interrupts (by vector), ports, mmio and instructions (by address), hexadecimal' },
+  trace: { flags: '--trace <kinds>', help: 'print to standard error, comma-separated KIND[:FROM[-TO]]: exceptions and interrupts (by vector), ports, mmio and instructions (by address), vmx (entries and exits, by reason), hexadecimal' },
 } as const satisfies Readonly<Record<string, OptionRecord>>;
 export type OptionName = keyof typeof optionRecords;
 
@@ -78,7 +78,7 @@ export interface RawOptions {
   readonly trace?: string;
 }
 
-const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions'] as const;
+const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions', 'vmx'] as const;
 export type TraceKind = (typeof traceKinds)[number];
 /** What to print of one kind of event: those whose vector or address lies in the range, ends included. */
 export interface TraceFilter {

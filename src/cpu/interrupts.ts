@@ -149,6 +149,7 @@ function targetSegment(p: Processor, selector: number, external: number): { code
   if (!code || !isCode(code.rights) || dplOf(code.rights) > v.cpl) throw protection(error);
   if (v.longActive && (code.rights & (Rights.long | Rights.big)) !== Rights.long) throw protection(error);
   if ((code.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, error);
+  markAccessed(p, code); // may fault: before anything has changed
   return { code, level: isConforming(code.rights) ? v.cpl : dplOf(code.rights) };
 }
 
@@ -186,7 +187,6 @@ function enter(p: Processor, { gate, code, level, stack }: { gate: Gate; code: D
   const clears = Flag.trap | Flag.nested | Flag.resume | Flag.virtual8086 | (gate.type & 1 ? 0 : Flag.interrupt);
   v.set(At.systemFlags, v.systemFlags & ~clears);
   v.setRegister(4, stack);
-  markAccessed(p, code);
   setSegment(v, Segment.cs, (gate.selector & ~3) | level, { ...code, base: v.longActive ? 0n : code.base, rights: code.rights | Rights.accessed });
   v.set(At.cpl, level);
   v.jump(gate.offset);
@@ -313,6 +313,7 @@ export function returnCode(p: Processor, selector: number, ip: bigint): Descript
   if ((code.rights & Rights.present) === 0) throw new Fault(Vector.notPresent, error);
   const long = v.longActive && (code.rights & Rights.long) !== 0;
   if (long ? !canonicalAddress(ip) : (ip & 0xffff_ffffn) > BigInt(code.limit)) throw protection(0);
+  markAccessed(p, code); // may fault: before anything has changed
   return code;
 }
 
@@ -335,7 +336,6 @@ export function returnStack(p: Processor, selector: number, level: number, code:
 
 export function setReturn(p: Processor, selector: number, code: Descriptor, ip: bigint, level: number): void {
   const { v } = p;
-  markAccessed(p, code);
   const long = v.longActive && (code.rights & Rights.long) !== 0;
   setSegment(v, Segment.cs, selector, { ...code, base: long ? 0n : code.base, rights: code.rights | Rights.accessed });
   v.set(At.cpl, level);

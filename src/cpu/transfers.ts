@@ -149,6 +149,7 @@ function callInner(p: Processor, gate: CallGate, cs: bigint, ip: bigint): void {
   for (const value of parameters.reverse()) stack.push(value, gate.width, true);
   stack.push(cs, gate.width, true);
   stack.push(ip, gate.width, true);
+  markAccessed(p, gate.code); // may fault: before anything has changed
   v.set(At.cpl, level);
   setSegment(v, Segment.ss, ss.selector, ss.descriptor);
   v.setRegister(4, stack.pointer);

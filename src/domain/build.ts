@@ -27,7 +27,7 @@ import { InterruptController } from './interrupts.ts';
 import { loadKernel } from './load-kernel.ts';
 import { Machine } from './machine.ts';
 import type { StopReason } from './stop-reason.ts';
-import { tracedPorts, tracedWindows } from './trace.ts';
+import { tracedPorts, tracedWindows, traceVmx } from './trace.ts';
 
 /** Machine memory begins with the vCPU's area and decoded code; frames follow. */
 const vcpuBase = 0x1_0000;
@@ -73,7 +73,10 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   });
   const processor = new Processor(vcpu, helpers);
   const vmx = model.features.has('vmx') ? new Vmx(processor, timers) : undefined;
-  if (vmx) attachVmx(vmx);
+  if (vmx) {
+    attachVmx(vmx);
+    traceVmx(world.trace, vmx);
+  }
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, profile);
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter, profile);

@@ -6,6 +6,7 @@ import { At } from '../cpu/state.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { DeviceWindow } from '../devices/device.ts';
 import type { PortBus } from '../devices/port-bus.ts';
+import type { Vmx } from '../vmx/vmx.ts';
 
 /** Which events are wanted, and where their lines go. */
 export class Trace {
@@ -71,4 +72,11 @@ export function tracedWindows(windows: readonly DeviceWindow[], trace: Trace | u
       w.write(offset, width, value);
     },
   }));
+}
+
+export function traceVmx(trace: Trace | undefined, vmx: Vmx): void {
+  if (!trace?.has('vmx')) return;
+  vmx.trace = (reason, line) => {
+    if (trace.wants('vmx', reason ?? 0)) trace.line(line);
+  };
 }

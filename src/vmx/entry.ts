@@ -28,7 +28,7 @@ export function enter(x: Vmx): void {
   if (host) return refuse(x, host.row, VmError.invalidHostState);
   const guest = guestChecks.find((check) => !check.holds(c));
   if (guest) {
-    x.trace?.(`vm entry fails: row ${guest.row}`);
+    x.trace?.(Reason.invalidGuestState, `vm entry fails: row ${guest.row}`);
     x.counts.failedEntries++;
     return failEntry(x, Reason.invalidGuestState, guest.qualification ?? 0);
   }
@@ -42,13 +42,13 @@ export function enter(x: Vmx): void {
   }
   c.vmcs.launched = true;
   x.counts.entered(x.current);
-  x.trace?.(`vm entry at ${c.vmcs.get(F.guestRip).toString(16)}`);
+  x.trace?.(undefined, `vm entry at ${c.vmcs.get(F.guestRip).toString(16)}`);
   begin(x, c);
   inject(x, c);
 }
 
 function refuse(x: Vmx, row: string, error: number): void {
-  x.trace?.(`vm entry refused: row ${row}`);
+  x.trace?.(undefined, `vm entry refused: row ${row}`);
   x.counts.failedEntries++;
   fail(x, error);
   x.v.jump(x.v.nextIp);

@@ -21,7 +21,7 @@ const flatLimit = 0xffff_ffff;
 export function leave(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
   x.counts.left(x.current, exit.reason);
-  x.trace?.(`vm exit ${reasonName(exit.reason)} at ${v.ip.toString(16)} qualification ${exit.qualification.toString(16)}`);
+  x.trace?.(exit.reason, `vm exit ${reasonName(exit.reason)} at ${v.ip.toString(16)} qualification ${exit.qualification.toString(16)}`);
   writeInformation(x, exit);
   vmcs.set32(F.entryInterruption, vmcs.get32(F.entryInterruption) & ~Information.valid);
   saveGuest(x, exit);

@@ -31,8 +31,8 @@ export class Vmx {
   readonly spaces: AddressSpaces;
   readonly timer: PreemptionTimer;
   readonly counts = new ExitCounts();
-  /** Tells of entries and exits, when somebody wants to know. */
-  trace: ((line: string) => void) | undefined;
+  /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
+  trace: ((reason: number | undefined, line: string) => void) | undefined;
   /** Controls of the guest that runs, as they were at its entry (secondary: 0 when not activated). */
   pin = 0;
   primary = 0;
