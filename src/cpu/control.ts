@@ -78,7 +78,7 @@ export function legalCr4(model: CpuModel): number {
     has('vmx', Cr4.vmxe)
   );
 }
-export function writeCr4(p: Processor, value: bigint): void {
+function writeCr4(p: Processor, value: bigint): void {
   const { v } = p;
   if ((value & ~BigInt(legalCr4(v.model))) !== 0n) throw protection(0);
   const after = Number(value);

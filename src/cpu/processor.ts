@@ -1,7 +1,7 @@
 /** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
 import { Fault, Vector } from './fault.ts';
-import { accessOf, systemRead, systemWrite } from './page-walk.ts';
 import type { HelperTable } from './helpers/helper.ts';
+import { accessOf, systemRead, systemWrite } from './page-walk.ts';
 import { Paging } from './paging.ts';
 import type { Vcpu } from './vcpu.ts';
 import type { Virtualization } from './vm-exit.ts';

@@ -250,7 +250,9 @@ export class Machine {
     this.counts.faults++;
     traceFault(this.#trace, v, fault);
     v.jump(v.ip);
-    this.#guarded(() => deliver(this.processor, { type: EventType.exception, vector: fault.vector, error: fault.error, address: fault.address }));
+    this.#guarded(() =>
+      deliver(this.processor, { type: EventType.exception, vector: fault.vector, error: fault.error, address: fault.address }),
+    );
   }
   #debug(causes: number): void {
     const { v } = this.processor;

@@ -135,11 +135,6 @@ export class Decoder {
     return BigInt.asIntN(count * 8, this.#unsigned(count));
   }
 
-  /** 90; with F3 it is PAUSE, which matters where a hypervisor may want to see it. */
-  #noOperation(mandatory: number): Instruction {
-    return mandatory === 0xf3 && this.#features.has('vmx') ? pauseRow : plainNop;
-  }
-
   /** Undefined when the opcode is; otherwise `#failed` says what was wrong. */
   #instruction(code: CodeSize): Decoded | undefined {
     const long = code === 64;
@@ -154,7 +149,8 @@ export class Decoder {
     const selected = this.#select(candidates, { mandatory: o.mandatory, modrm, wide, long, vex: o.vex });
     if (!selected) return undefined;
     if (o.vex && o.register !== 0 && !selected.operands.includes('By')) return undefined; // an unused VEX.vvvv must be all ones
-    const row = o.number === 0x90 && (o.rex & 1) === 0 ? this.#noOperation(o.mandatory) : selected; // XCHG of the accumulator with itself would clear its upper half
+    // XCHG of the accumulator with itself would clear its upper half; PAUSE matters where a hypervisor may want to see it
+    const row = o.number !== 0x90 || (o.rex & 1) !== 0 ? selected : o.mandatory === 0xf3 && this.#features.has('vmx') ? pauseRow : plainNop;
 
     const size = operandSize(row, { code, operand: p.operand && row.prefix !== 0x66, wide });
     const addressSize: 16 | 32 | 64 = long ? (p.address ? 32 : 64) : (code === 16) !== p.address ? 16 : 32;

@@ -1,5 +1,5 @@
 /** VMREAD and VMWRITE of fields by their encodings. SDM 3C, 25.11 and 31.3. */
-import { fieldDescriptions, FieldType, fieldType } from './fields.ts';
+import { FieldType, fieldDescriptions, fieldType } from './fields.ts';
 import { fail, succeed, VmError } from './outcome.ts';
 import { placeOf, type Vmcs } from './vmcs.ts';
 import type { Vmx } from './vmx.ts';
@@ -24,7 +24,7 @@ function find(x: Vmx, field: bigint): Place | undefined {
   const description = fieldDescriptions[place];
   if (!description || (description.gate !== undefined && !x.capabilities.has(description.gate))) return undefined;
   const high = (number & highHalf) !== 0;
-  if (high && (encoding >> 13) !== 1) return undefined; // only 64-bit fields have a high half
+  if (high && encoding >> 13 !== 1) return undefined; // only 64-bit fields have a high half
   return { place, width: description.width, high, encoding };
 }
 

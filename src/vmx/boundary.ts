@@ -47,7 +47,8 @@ function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit 
   return new VmExit(Reason.externalInterrupt, 0n, { interruption });
 }
 /** Something still waits for the guest to become interruptible: the run loop must look again. */
-export const awaitsWindow = (x: Vmx): boolean => x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.monitorTrapPending || x.tprBelowThreshold);
+export const awaitsWindow = (x: Vmx): boolean =>
+  x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.monitorTrapPending || x.tprBelowThreshold);
 
 const softwareTypes: readonly number[] = [EventType.software, EventType.external, EventType.nmi];
 
@@ -55,9 +56,14 @@ const softwareTypes: readonly number[] = [EventType.software, EventType.external
 export const virtualization = (x: Vmx): Virtualization => ({
   event(event, during) {
     if (!x.nonRoot || softwareTypes.includes(event.type) || !interceptsException(x, event)) return;
-    const qualification = event.vector === Vector.page ? (event.address ?? 0n) : BigInt(event.vector === Vector.debug ? (event.causes ?? 0) : 0);
+    const qualification =
+      event.vector === Vector.page ? (event.address ?? 0n) : BigInt(event.vector === Vector.debug ? (event.causes ?? 0) : 0);
     const soft = event.type === EventType.softwareException || event.type === EventType.privilegedSoftware;
-    const exit = new VmExit(Reason.exception, qualification, { interruption: informationOf(event), errorCode: event.error ?? 0, length: soft });
+    const exit = new VmExit(Reason.exception, qualification, {
+      interruption: informationOf(event),
+      errorCode: event.error ?? 0,
+      length: soft,
+    });
     exit.during = during;
     throw exit;
   },
@@ -71,6 +77,6 @@ function interceptsException(x: Vmx, event: Interruption): boolean {
   const wanted = ((x.exceptionBitmap >>> event.vector) & 1) !== 0;
   if (event.vector !== Vector.page) return wanted;
   const { vmcs } = x;
-  const matches = (((event.error ?? 0) & vmcs.get32(F.pageFaultMask)) >>> 0) === vmcs.get32(F.pageFaultMatch);
+  const matches = ((event.error ?? 0) & vmcs.get32(F.pageFaultMask)) >>> 0 === vmcs.get32(F.pageFaultMatch);
   return matches ? wanted : !wanted;
 }

@@ -42,34 +42,77 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
   const cpu = (feature: string, bit: number): number => (model.features.has(feature) ? bit : 0);
 
   const pinMust = 0x16;
-  const pin = { must: pinMust, may: pinMust | Pin.externalInterrupt | Pin.nmi | when('virtual-nmi', Pin.virtualNmis) | when('preemption-timer', Pin.preemptionTimer) };
+  const pin = {
+    must: pinMust,
+    may: pinMust | Pin.externalInterrupt | Pin.nmi | when('virtual-nmi', Pin.virtualNmis) | when('preemption-timer', Pin.preemptionTimer),
+  };
   const primaryMust = 0x0400_6172;
   const primary = {
     must: primaryMust,
     may: union(
-      primaryMust, Primary.interruptWindow, Primary.tscOffsetting, Primary.hlt, Primary.invlpg, Primary.mwait, Primary.rdpmc, Primary.rdtsc, Primary.cr3Load, Primary.cr3Store,
-      Primary.cr8Load, Primary.cr8Store, when('tpr-shadow', Primary.tprShadow), when('virtual-nmi', Primary.nmiWindow), Primary.movDr, Primary.unconditionalIo, Primary.ioBitmaps,
-      Primary.monitorTrap, when('msr-bitmap', Primary.msrBitmaps), Primary.monitor, Primary.pause, Primary.secondary,
+      primaryMust,
+      Primary.interruptWindow,
+      Primary.tscOffsetting,
+      Primary.hlt,
+      Primary.invlpg,
+      Primary.mwait,
+      Primary.rdpmc,
+      Primary.rdtsc,
+      Primary.cr3Load,
+      Primary.cr3Store,
+      Primary.cr8Load,
+      Primary.cr8Store,
+      when('tpr-shadow', Primary.tprShadow),
+      when('virtual-nmi', Primary.nmiWindow),
+      Primary.movDr,
+      Primary.unconditionalIo,
+      Primary.ioBitmaps,
+      Primary.monitorTrap,
+      when('msr-bitmap', Primary.msrBitmaps),
+      Primary.monitor,
+      Primary.pause,
+      Primary.secondary,
     ),
   };
   const secondary = {
     must: 0,
     may: union(
-      when('ept', Secondary.ept), when('desc-exiting', Secondary.descriptorTables), cpu('rdtscp', Secondary.rdtscp), when('vpid', Secondary.vpid),
-      Secondary.wbinvd, when('unrestricted-guest', Secondary.unrestrictedGuest), when('pause-loop', Secondary.pauseLoop), cpu('rdrand', Secondary.rdrand), cpu('invpcid', Secondary.invpcid),
-      when('shadow-vmcs', Secondary.vmcsShadowing), cpu('rdseed', Secondary.rdseed), when('pml', Secondary.pml), cpu('xsaves', Secondary.xsaves), when('tsc-scaling', Secondary.tscScaling),
+      when('ept', Secondary.ept),
+      when('desc-exiting', Secondary.descriptorTables),
+      cpu('rdtscp', Secondary.rdtscp),
+      when('vpid', Secondary.vpid),
+      Secondary.wbinvd,
+      when('unrestricted-guest', Secondary.unrestrictedGuest),
+      when('pause-loop', Secondary.pauseLoop),
+      cpu('rdrand', Secondary.rdrand),
+      cpu('invpcid', Secondary.invpcid),
+      when('shadow-vmcs', Secondary.vmcsShadowing),
+      cpu('rdseed', Secondary.rdseed),
+      when('pml', Secondary.pml),
+      cpu('xsaves', Secondary.xsaves),
+      when('tsc-scaling', Secondary.tscScaling),
     ),
   };
   const exitMust = 0x0003_6dfb;
   const exit = {
     must: exitMust,
     may: union(
-      exitMust, ExitControl.saveDebug, ExitControl.host64, ExitControl.acknowledgeInterrupt, ExitControl.savePat, ExitControl.loadPat, ExitControl.saveEfer, ExitControl.loadEfer,
+      exitMust,
+      ExitControl.saveDebug,
+      ExitControl.host64,
+      ExitControl.acknowledgeInterrupt,
+      ExitControl.savePat,
+      ExitControl.loadPat,
+      ExitControl.saveEfer,
+      ExitControl.loadEfer,
       when('preemption-timer', ExitControl.savePreemptionTimer),
     ),
   };
   const entryMust = 0x0000_11fb;
-  const entry = { must: entryMust, may: union(entryMust, EntryControl.loadDebug, EntryControl.ia32e, EntryControl.loadPat, EntryControl.loadEfer) };
+  const entry = {
+    must: entryMust,
+    may: union(entryMust, EntryControl.loadDebug, EntryControl.ia32e, EntryControl.loadPat, EntryControl.loadEfer),
+  };
   const cr0Fixed0 = 0x8000_0021n;
   const cr4Fixed1 = BigInt(legalCr4(model));
 

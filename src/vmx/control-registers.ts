@@ -44,8 +44,10 @@ export function readControlRegister(x: Vmx, number: number): bigint {
   const { p, v } = x;
   if (!x.nonRoot || v.cpl !== 0) return readControl(p, number);
   switch (number) {
-    case 0: return shadowed(x, 0);
-    case 4: return shadowed(x, 4);
+    case 0:
+      return shadowed(x, 0);
+    case 4:
+      return shadowed(x, 4);
     case 3:
       if (x.wants(Primary.cr3Store)) throw movExit(x, 3, Access.from);
       break;

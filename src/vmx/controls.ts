@@ -3,18 +3,55 @@
 export const Pin = { externalInterrupt: 1 << 0, nmi: 1 << 3, virtualNmis: 1 << 5, preemptionTimer: 1 << 6 } as const;
 
 export const Primary = {
-  interruptWindow: 1 << 2, tscOffsetting: 1 << 3, hlt: 1 << 7, invlpg: 1 << 9, mwait: 1 << 10, rdpmc: 1 << 11, rdtsc: 1 << 12,
-  cr3Load: 1 << 15, cr3Store: 1 << 16, cr8Load: 1 << 19, cr8Store: 1 << 20, tprShadow: 1 << 21, nmiWindow: 1 << 22, movDr: 1 << 23,
-  unconditionalIo: 1 << 24, ioBitmaps: 1 << 25, monitorTrap: 1 << 27, msrBitmaps: 1 << 28, monitor: 1 << 29, pause: 1 << 30, secondary: 1 << 31,
+  interruptWindow: 1 << 2,
+  tscOffsetting: 1 << 3,
+  hlt: 1 << 7,
+  invlpg: 1 << 9,
+  mwait: 1 << 10,
+  rdpmc: 1 << 11,
+  rdtsc: 1 << 12,
+  cr3Load: 1 << 15,
+  cr3Store: 1 << 16,
+  cr8Load: 1 << 19,
+  cr8Store: 1 << 20,
+  tprShadow: 1 << 21,
+  nmiWindow: 1 << 22,
+  movDr: 1 << 23,
+  unconditionalIo: 1 << 24,
+  ioBitmaps: 1 << 25,
+  monitorTrap: 1 << 27,
+  msrBitmaps: 1 << 28,
+  monitor: 1 << 29,
+  pause: 1 << 30,
+  secondary: 1 << 31,
 } as const;
 
 export const Secondary = {
-  ept: 1 << 1, descriptorTables: 1 << 2, rdtscp: 1 << 3, vpid: 1 << 5, wbinvd: 1 << 6, unrestrictedGuest: 1 << 7, pauseLoop: 1 << 10,
-  rdrand: 1 << 11, invpcid: 1 << 12, vmcsShadowing: 1 << 14, rdseed: 1 << 16, pml: 1 << 17, xsaves: 1 << 20, tscScaling: 1 << 25,
+  ept: 1 << 1,
+  descriptorTables: 1 << 2,
+  rdtscp: 1 << 3,
+  vpid: 1 << 5,
+  wbinvd: 1 << 6,
+  unrestrictedGuest: 1 << 7,
+  pauseLoop: 1 << 10,
+  rdrand: 1 << 11,
+  invpcid: 1 << 12,
+  vmcsShadowing: 1 << 14,
+  rdseed: 1 << 16,
+  pml: 1 << 17,
+  xsaves: 1 << 20,
+  tscScaling: 1 << 25,
 } as const;
 
 export const ExitControl = {
-  saveDebug: 1 << 2, host64: 1 << 9, acknowledgeInterrupt: 1 << 15, savePat: 1 << 18, loadPat: 1 << 19, saveEfer: 1 << 20, loadEfer: 1 << 21, savePreemptionTimer: 1 << 22,
+  saveDebug: 1 << 2,
+  host64: 1 << 9,
+  acknowledgeInterrupt: 1 << 15,
+  savePat: 1 << 18,
+  loadPat: 1 << 19,
+  saveEfer: 1 << 20,
+  loadEfer: 1 << 21,
+  savePreemptionTimer: 1 << 22,
 } as const;
 
 export const EntryControl = { loadDebug: 1 << 2, ia32e: 1 << 9, loadPat: 1 << 14, loadEfer: 1 << 15 } as const;

@@ -145,7 +145,8 @@ function inject(x: Vmx, c: EntryContext): void {
   }
   const pending = Number(vmcs.get(F.guestPendingDebug) & 0x500fn);
   const causes = (pending & 0xf) | (pending & 0x4000);
-  if ((pending & 0x5000) !== 0 && (vmcs.get32(F.guestInterruptibility) & Blocking.movSs) === 0) deliver(x.p, { type: EventType.exception, vector: 1, causes });
+  if ((pending & 0x5000) !== 0 && (vmcs.get32(F.guestInterruptibility) & Blocking.movSs) === 0)
+    deliver(x.p, { type: EventType.exception, vector: 1, causes });
 }
 
 /** The checks before those of the VMCS's fields; true when the entry may go on. */
@@ -162,4 +163,3 @@ export function mayEnter(x: Vmx, resume: boolean): boolean {
   else return true;
   return false;
 }
-

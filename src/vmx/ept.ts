@@ -94,7 +94,12 @@ export class ExtendedPaging implements SecondStage {
     }
   }
 
-  #violation(page: number, offset: number, a: { readonly write: boolean; readonly execute: boolean; readonly final: boolean; readonly low: number; readonly high: number }, rights: number): never {
+  #violation(
+    page: number,
+    offset: number,
+    a: { readonly write: boolean; readonly execute: boolean; readonly final: boolean; readonly low: number; readonly high: number },
+    rights: number,
+  ): never {
     const kind = a.execute ? Qualification.fetch : a.write ? Qualification.write | (a.final ? 0 : Qualification.read) : Qualification.read;
     const qualification = kind | (rights << 3) | Qualification.linearValid | (a.final ? Qualification.final : 0);
     throw new VmExit(Reason.eptViolation, BigInt(qualification), { physical: addressOf(page, offset), linear: linearOf(a.low, a.high) });

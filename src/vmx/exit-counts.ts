@@ -55,8 +55,11 @@ export class ExitCounts {
     const lines = [`VM entries            ${this.entries}, and ${this.failedEntries} refused or failed`];
     for (const [number, level] of [...this.#levels].sort(([a], [b]) => a - b)) {
       const exits = [...level.exits.values()].reduce((a, b) => a + b, 0);
-      lines.push(`VM exits of level ${number}   ${exits}, for each of them ${(level.cost / Math.max(1, exits)).toFixed(2)} of the machine:`);
-      for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1])) lines.push(`  ${String(count).padStart(12)}  ${reasonName(reason)}`);
+      lines.push(
+        `VM exits of level ${number}   ${exits}, for each of them ${(level.cost / Math.max(1, exits)).toFixed(2)} of the machine:`,
+      );
+      for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1]))
+        lines.push(`  ${String(count).padStart(12)}  ${reasonName(reason)}`);
     }
     return lines;
   }

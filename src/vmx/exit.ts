@@ -55,7 +55,10 @@ function writeInformation(x: Vmx, exit: VmExit): void {
   vmcs.set32(F.idtVectoring, during ? informationOf(during) : 0);
   vmcs.set32(F.idtVectoringErrorCode, during?.error ?? 0);
   const software = during !== undefined && during.type >= EventType.software;
-  vmcs.set32(F.exitInstructionLength, software ? (during.length ?? instructionLength(x)) : details.length && v.get(At.record) !== 0 ? instructionLength(x) : 0);
+  vmcs.set32(
+    F.exitInstructionLength,
+    software ? (during.length ?? instructionLength(x)) : details.length && v.get(At.record) !== 0 ? instructionLength(x) : 0,
+  );
 }
 const instructionLength = (x: Vmx): number => Number(BigInt.asUintN(8, x.v.nextIp - x.v.ip));
 /** Interruption information of an event. SDM 3C, table 25-19. */
@@ -100,7 +103,8 @@ function saveGuest(x: Vmx, exit: VmExit): void {
 /** RF is set when the instruction is to be run again without meeting its breakpoint. */
 function savedResume(exit: VmExit): number {
   if (exit.during) return 0;
-  if (exit.reason === Reason.eptViolation || exit.reason === Reason.eptMisconfiguration || exit.reason === Reason.pmlFull) return Flag.resume;
+  if (exit.reason === Reason.eptViolation || exit.reason === Reason.eptMisconfiguration || exit.reason === Reason.pmlFull)
+    return Flag.resume;
   const information = exit.details.interruption ?? 0;
   const fault = exit.reason === Reason.exception && ((information >>> 8) & 7) === EventType.exception && (information & 0xff) !== 1;
   return fault ? Flag.resume : 0;
@@ -110,7 +114,10 @@ function saveBlocking(x: Vmx, ip: bigint): void {
   const [any, stack] = [v.get64(At.interruptShadow), v.get64(At.stackShadow)];
   const movSs = stack !== 0n && stack === ip;
   const sti = !movSs && any !== 0n && any === ip;
-  vmcs.set32(F.guestInterruptibility, (sti ? Blocking.sti : 0) | (movSs ? Blocking.movSs : 0) | (v.get(At.nmiBlocked) !== 0 ? Blocking.nmi : 0));
+  vmcs.set32(
+    F.guestInterruptibility,
+    (sti ? Blocking.sti : 0) | (movSs ? Blocking.movSs : 0) | (v.get(At.nmiBlocked) !== 0 ? Blocking.nmi : 0),
+  );
   vmcs.set32(F.guestActivity, v.get(At.halted) !== 0 ? Activity.hlt : Activity.active);
 }
 
@@ -136,8 +143,16 @@ function loadHost(x: Vmx): void {
   if ((controls & ExitControl.loadPat) !== 0) v.set64(At.pat, vmcs.get(F.hostPat));
 
   const data = (n: number, selector: number, base: bigint): void =>
-    setSegment(v, n, selector, { base, limit: flatLimit, rights: selector === 0 && n !== Segment.ss ? Rights.unusable : 0x93 | Rights.big | Rights.granular });
-  setSegment(v, Segment.cs, vmcs.get32(F.hostCsSelector), { base: 0n, limit: flatLimit, rights: 0x9b | Rights.granular | (long ? Rights.long : Rights.big) });
+    setSegment(v, n, selector, {
+      base,
+      limit: flatLimit,
+      rights: selector === 0 && n !== Segment.ss ? Rights.unusable : 0x93 | Rights.big | Rights.granular,
+    });
+  setSegment(v, Segment.cs, vmcs.get32(F.hostCsSelector), {
+    base: 0n,
+    limit: flatLimit,
+    rights: 0x9b | Rights.granular | (long ? Rights.long : Rights.big),
+  });
   data(Segment.es, vmcs.get32(F.hostEsSelector), 0n);
   data(Segment.ss, vmcs.get32(F.hostSsSelector), 0n);
   data(Segment.ds, vmcs.get32(F.hostDsSelector), 0n);

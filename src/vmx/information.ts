@@ -44,7 +44,14 @@ export function instructionInformation(d: Decoded, registerOperand: number | und
   const hasBase = m.base >= 0 && m.base !== instructionPointer;
   const hasIndex = m.index >= 0;
   return (
-    ((hasIndex ? m.scale : 0) | (size << 7) | (m.segment << 15) | ((hasIndex ? m.index : 0) << 18) | (hasIndex ? 0 : 1 << 22) |
-      ((hasBase ? m.base : 0) << 23) | (hasBase ? 0 : 1 << 27) | (second << 28)) >>> 0
+    ((hasIndex ? m.scale : 0) |
+      (size << 7) |
+      (m.segment << 15) |
+      ((hasIndex ? m.index : 0) << 18) |
+      (hasIndex ? 0 : 1 << 22) |
+      ((hasBase ? m.base : 0) << 23) |
+      (hasBase ? 0 : 1 << 27) |
+      (second << 28)) >>>
+    0
   );
 }

@@ -3,8 +3,9 @@ import { protection, undefinedOpcode } from '../cpu/fault.ts';
 import type { Helpers } from '../cpu/helpers/helper.ts';
 import type { VmxHelperName } from '../cpu/helpers/without-vmx.ts';
 import { At, Cr4 } from '../cpu/state.ts';
-import { VmExit } from '../cpu/vm-exit.ts';
 import { noVmcs } from '../cpu/vcpu.ts';
+import { VmExit } from '../cpu/vm-exit.ts';
+import { readField, writeField } from './access.ts';
 import { vmcsRevision } from './capabilities.ts';
 import { isPageAddress } from './checks/context.ts';
 import { isFixedCr0, isFixedCr4 } from './checks/host.ts';
@@ -13,10 +14,9 @@ import { enter, mayEnter } from './entry.ts';
 import { isEptPointer } from './ept.ts';
 import { Reason } from './exit-reasons.ts';
 import { currentInstruction, displacementOf, instructionInformation } from './information.ts';
-import { readField, writeField } from './access.ts';
 import { fail, succeed, VmError } from './outcome.ts';
-import { Operation, type Vmx } from './vmx.ts';
 import { shadowIndicator } from './vmcs.ts';
+import { Operation, type Vmx } from './vmx.ts';
 
 /** Real and virtual-8086 mode, compatibility mode: #UD. */
 function checkMode({ v }: Vmx): void {
@@ -113,7 +113,8 @@ function invalidateEpt(x: Vmx, type: bigint, address: bigint): void {
   const pointer = x.p.load(address, 8);
   const upper = x.p.load(BigInt.asUintN(64, address + 8n), 8);
   if (type !== invalidation.single && type !== invalidation.all) return fail(x, VmError.invalidOperand);
-  if (type === invalidation.single && (!isEptPointer(pointer, x.capabilities.has('eptad')) || upper !== 0n)) return fail(x, VmError.invalidOperand);
+  if (type === invalidation.single && (!isEptPointer(pointer, x.capabilities.has('eptad')) || upper !== 0n))
+    return fail(x, VmError.invalidOperand);
   const named = (eptPointer: bigint): boolean => type === invalidation.all || eptPointer >> 12n === pointer >> 12n;
   x.ept.drop(named);
   x.spaces.drop((_vpid, eptPointer) => eptPointer !== 0n && named(eptPointer));

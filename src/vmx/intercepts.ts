@@ -2,15 +2,22 @@
  * The instructions that a hypervisor may intercept, as a layer over the helpers that carry them out. The layer does nothing outside non-root
  * operation. Faults by mode and privilege level come before an exit, faults by operands after it. SDM 3C, 26.1.
  */
+
+import { undefinedOpcode } from '../cpu/fault.ts';
 import { checkLevel0, checkPort } from '../cpu/helpers/control.ts';
 import type { Helper, HelperTable } from '../cpu/helpers/helper.ts';
-import { undefinedOpcode } from '../cpu/fault.ts';
 import { linearAddress } from '../cpu/segments.ts';
 import { At, Cr4, Segment } from '../cpu/state.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import type { HelperName } from '../isa/helper-names.ts';
 import { virtualization } from './boundary.ts';
-import { clearTaskSwitched, loadMachineStatus, readControlRegister, storedMachineStatus, writeControlRegister } from './control-registers.ts';
+import {
+  clearTaskSwitched,
+  loadMachineStatus,
+  readControlRegister,
+  storedMachineStatus,
+  writeControlRegister,
+} from './control-registers.ts';
 import { Pin, Primary, Secondary } from './controls.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
@@ -45,20 +52,28 @@ function portExit(x: Vmx, port: number, width: number, input: boolean): VmExit {
   const { v } = x;
   const d = currentInstruction(x);
   const string = d.row.string === true;
-  const qualification = (width - 1) | (input ? 8 : 0) | (string ? 0x10 : 0) | (d.form.rep !== 0 ? 0x20 : 0) | (d.row.operands.includes('Ib') ? 0x40 : 0);
+  const qualification =
+    (width - 1) | (input ? 8 : 0) | (string ? 0x10 : 0) | (d.form.rep !== 0 ? 0x20 : 0) | (d.row.operands.includes('Ib') ? 0x40 : 0);
   const details = { length: true };
   if (!string) return new VmExit(Reason.io, BigInt(qualification) | (BigInt(port) << 16n), details);
   const segment = input ? Segment.es : d.form.segment;
   const mask = (1n << BigInt(d.form.addressSize)) - 1n;
   const linear = linearAddress(v, segment, v.register(input ? 7 : 6) & mask, 1, false);
   const size = d.form.addressSize === 64 ? 2 : d.form.addressSize === 32 ? 1 : 0;
-  return new VmExit(Reason.io, BigInt(qualification) | (BigInt(port) << 16n), { ...details, linear, instruction: (size << 7) | (segment << 15) });
+  return new VmExit(Reason.io, BigInt(qualification) | (BigInt(port) << 16n), {
+    ...details,
+    linear,
+    instruction: (size << 7) | (segment << 15),
+  });
 }
 
 /** Exits for instructions with a memory operand or a register that the information field describes. */
 function describedExit(x: Vmx, reason: number, kind = 0, register?: number): VmExit {
   const d = currentInstruction(x);
-  return new VmExit(reason, displacementOf(x, d.memory), { length: true, instruction: (instructionInformation(d, register) | (kind << 28)) >>> 0 });
+  return new VmExit(reason, displacementOf(x, d.memory), {
+    length: true,
+    instruction: (instructionInformation(d, register) | (kind << 28)) >>> 0,
+  });
 }
 /** RDRAND and RDSEED name their register and its size. */
 function randomExit(x: Vmx, reason: number): VmExit {
@@ -111,7 +126,10 @@ const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
   identify() {
     throw exit(Reason.cpuid);
   },
-  halt: privileged((x) => x.wants(Primary.hlt), () => exit(Reason.hlt)),
+  halt: privileged(
+    (x) => x.wants(Primary.hlt),
+    () => exit(Reason.hlt),
+  ),
   invalidateCaches(x, base, writesBack) {
     checkLevel0(x.p);
     if (writesBack === 0n) throw exit(Reason.invd);
@@ -123,8 +141,17 @@ const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
     checkLevel0(x.p);
     throw exit(Reason.xsetbv);
   },
-  invalidatePage: privileged((x) => x.wants(Primary.invlpg), (_x, address) => exit(Reason.invlpg, address)),
-  invalidateContext: absentUnless(Secondary.invpcid, privileged((x) => x.wants(Primary.invlpg), (x) => describedExit(x, Reason.invpcid, 0, 0))),
+  invalidatePage: privileged(
+    (x) => x.wants(Primary.invlpg),
+    (_x, address) => exit(Reason.invlpg, address),
+  ),
+  invalidateContext: absentUnless(
+    Secondary.invpcid,
+    privileged(
+      (x) => x.wants(Primary.invlpg),
+      (x) => describedExit(x, Reason.invpcid, 0, 0),
+    ),
+  ),
   readPerformanceCounter(x, base) {
     if ((x.v.cr4 & Cr4.pce) === 0) checkLevel0(x.p);
     if (x.wants(Primary.rdpmc)) throw exit(Reason.rdpmc);
@@ -136,8 +163,14 @@ const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
     return base();
   },
   processorId: absentUnless(Secondary.rdtscp),
-  readModelSpecific: privileged((x) => interceptsMsr(x, x.v.low(At.gpr, 1), false), () => exit(Reason.rdmsr)),
-  writeModelSpecific: privileged((x) => interceptsMsr(x, x.v.low(At.gpr, 1), true), () => exit(Reason.wrmsr)),
+  readModelSpecific: privileged(
+    (x) => interceptsMsr(x, x.v.low(At.gpr, 1), false),
+    () => exit(Reason.rdmsr),
+  ),
+  writeModelSpecific: privileged(
+    (x) => interceptsMsr(x, x.v.low(At.gpr, 1), true),
+    () => exit(Reason.wrmsr),
+  ),
   portIn(x, base, port, size) {
     const width = Number(size) / 8;
     checkPort(x.p, Number(port), width);

@@ -8,8 +8,21 @@ import type { Vmx } from './vmx.ts';
 
 /** VM-instruction error numbers. SDM 3C, 31.4. */
 export const VmError = {
-  vmcallInRoot: 1, clearAddress: 2, clearOfVmxon: 3, launchOfLaunched: 4, resumeOfClear: 5, invalidControls: 7, invalidHostState: 8, loadAddress: 9, loadOfVmxon: 10,
-  loadRevision: 11, unsupportedField: 12, readOnlyField: 13, vmxonInRoot: 15, entryBlockedByMovSs: 26, invalidOperand: 28,
+  vmcallInRoot: 1,
+  clearAddress: 2,
+  clearOfVmxon: 3,
+  launchOfLaunched: 4,
+  resumeOfClear: 5,
+  invalidControls: 7,
+  invalidHostState: 8,
+  loadAddress: 9,
+  loadOfVmxon: 10,
+  loadRevision: 11,
+  unsupportedField: 12,
+  readOnlyField: 13,
+  vmxonInRoot: 15,
+  entryBlockedByMovSs: 26,
+  invalidOperand: 28,
 } as const;
 
 const report = (x: Vmx, flags: number): void => writeFlags(x.v, (readFlags(x.v) & ~statusFlags) | flags);

@@ -333,7 +333,15 @@ export class Region {
       ...address,
     );
     out.push(Op.i32WrapI64, Op.i32Const, 8, Op.i32ShrU);
-    out.push(Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('codeMode')), Op.i32Const, ...signedLeb(BigInt(codeTlbSpread)), Op.i32Mul, Op.i32Add);
+    out.push(
+      Op.localGet,
+      0,
+      ...memoryCode(Op.i32Load, offsetOf('codeMode')),
+      Op.i32Const,
+      ...signedLeb(BigInt(codeTlbSpread)),
+      Op.i32Mul,
+      Op.i32Add,
+    );
     out.push(Op.i32Const, ...signedLeb(BigInt(codeTlbMask)), Op.i32And);
     out.push(Op.localGet, 0, Op.i32Add, Op.localTee, ...entry, ...memoryCode(Op.i64Load, codeTlbOffset));
     out.push(Op.localGet, ...address, Op.localGet, 0, ...memoryCode(Op.i64Load, offsetOf('codeMode')), Op.i64Or, Op.i64Ne);

@@ -9,8 +9,8 @@ import { multiplyFamily } from './multiply.ts';
 import { shiftFamily } from './shifts.ts';
 import { stringFamily } from './strings.ts';
 import { systemFamily } from './system.ts';
-import { vmxFamily } from './vmx.ts';
 import { vectorFamily } from './vectors.ts';
+import { vmxFamily } from './vmx.ts';
 import { x87Family } from './x87.ts';
 
 export const instructionTable: readonly Instruction[] = [

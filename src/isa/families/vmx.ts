@@ -1,6 +1,7 @@
 /** Virtual-machine extensions, and PAUSE, which a hypervisor may want to see. SDM 3C, chapter 31. */
-import type { Feature, Instruction } from '../instruction.ts';
+
 import type { HelperName } from '../helper-names.ts';
+import type { Feature, Instruction } from '../instruction.ts';
 import type { Meaning } from '../ops.ts';
 import { row } from '../table.ts';
 

@@ -23,7 +23,8 @@ function isEvent(c: EntryContext): boolean {
   return type === 2 ? vector === 2 : type !== 3 || vector <= 31;
 }
 /** In real mode no error code is pushed. */
-const takesErrorCode = (c: EntryContext): boolean => typeOf(c) === 3 && pushesErrorCode.includes(vectorOf(c)) && (!c.unrestricted || (c.guestCr0 & 1n) !== 0n);
+const takesErrorCode = (c: EntryContext): boolean =>
+  typeOf(c) === 3 && pushesErrorCode.includes(vectorOf(c)) && (!c.unrestricted || (c.guestCr0 & 1n) !== 0n);
 
 export const controlChecks: readonly Check[] = [
   { row: 'C1', holds: (c) => allows(c.capabilities.pin, c.pin) },

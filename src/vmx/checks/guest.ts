@@ -1,10 +1,10 @@
 /** Checks on the guest-state area; a failure is an exit with reason 33. SDM 3C, 27.3.1. */
 import { Cr0, Cr4, Efer, Segment } from '../../cpu/state.ts';
+import { noVmcs } from '../../cpu/vcpu.ts';
+import { vmcsRevision } from '../capabilities.ts';
 import { Activity, Blocking, EntryControl, Interruption, Pin, Secondary } from '../controls.ts';
 import { F } from '../fields.ts';
 import { shadowIndicator } from '../vmcs.ts';
-import { vmcsRevision } from '../capabilities.ts';
-import { noVmcs } from '../../cpu/vcpu.ts';
 import { type Check, type EntryContext, inRange, isCanonical, isKnownEfer, isLegalPat, isPageAddress } from './context.ts';
 import { isFixedCr4 } from './host.ts';
 import { segmentChecks } from './segments.ts';
@@ -14,7 +14,8 @@ const protectedMode = (c: EntryContext): boolean => (c.guestCr0 & 1n) !== 0n;
 const pagingOn = (c: EntryContext): boolean => (c.guestCr0 & bit(Cr0.pg)) !== 0n;
 const blocking = (c: EntryContext): number => c.vmcs.get32(F.guestInterruptibility);
 const activity = (c: EntryContext): number => c.vmcs.get32(F.guestActivity);
-const injects = (c: EntryContext, type: number): boolean => (c.interruption & Interruption.valid) !== 0 && ((c.interruption >>> 8) & 7) === type;
+const injects = (c: EntryContext, type: number): boolean =>
+  (c.interruption & Interruption.valid) !== 0 && ((c.interruption >>> 8) & 7) === type;
 const interruptFlag = (c: EntryContext): boolean => (c.rflags & 0x200n) !== 0n;
 /** RFLAGS bits that are zero: 63:22, 15, 5, 3. */
 const reservedFlags = ~0x3f_7fd7n & 0xffff_ffff_ffff_ffffn;
@@ -25,10 +26,14 @@ function suits(c: EntryContext): boolean {
   if ((c.interruption & Interruption.valid) === 0) return true;
   const [type, vector] = [(c.interruption >>> 8) & 7, c.interruption & 0xff];
   switch (activity(c)) {
-    case Activity.active: return true;
-    case Activity.hlt: return mayBeHalted.includes(type) || (type === 3 && (vector === 1 || vector === 18)) || (type === 7 && vector === 0);
-    case Activity.shutdown: return type === 2 || (type === 3 && vector === 18);
-    default: return false;
+    case Activity.active:
+      return true;
+    case Activity.hlt:
+      return mayBeHalted.includes(type) || (type === 3 && (vector === 1 || vector === 18)) || (type === 7 && vector === 0);
+    case Activity.shutdown:
+      return type === 2 || (type === 3 && vector === 18);
+    default:
+      return false;
   }
 }
 
@@ -38,12 +43,20 @@ export const guestChecks: readonly Check[] = [
   { row: 'G3', holds: (c) => !c.ia32e || (pagingOn(c) && (c.guestCr4 & bit(Cr4.pae)) !== 0n) },
   { row: 'G3', holds: (c) => c.ia32e || (c.guestCr4 & bit(Cr4.pcide)) === 0n },
   { row: 'G4', holds: (c) => inRange(c.vmcs.get(F.guestCr3)) },
-  { row: 'G5', holds: (c) => (c.entry & EntryControl.loadDebug) === 0 || (c.vmcs.get(F.guestDr7) >> 32n === 0n && (c.vmcs.get(F.guestDebugControl) & reservedDebugControl) === 0n) },
+  {
+    row: 'G5',
+    holds: (c) =>
+      (c.entry & EntryControl.loadDebug) === 0 ||
+      (c.vmcs.get(F.guestDr7) >> 32n === 0n && (c.vmcs.get(F.guestDebugControl) & reservedDebugControl) === 0n),
+  },
   { row: 'G6', holds: (c) => isCanonical(c.vmcs.get(F.guestSysenterEsp)) && isCanonical(c.vmcs.get(F.guestSysenterEip)) },
   { row: 'G6', holds: (c) => (c.entry & EntryControl.loadPat) === 0 || isLegalPat(c.vmcs.get(F.guestPat)) },
   { row: 'G7', holds: (c) => (c.entry & EntryControl.loadEfer) === 0 || isGuestEfer(c) },
   ...segmentChecks,
-  { row: 'G1', holds: (c) => (c.rflags & reservedFlags) === 0n && (c.rflags & 2n) !== 0n && (!c.virtual8086 || (!c.ia32e && protectedMode(c))) },
+  {
+    row: 'G1',
+    holds: (c) => (c.rflags & reservedFlags) === 0n && (c.rflags & 2n) !== 0n && (!c.virtual8086 || (!c.ia32e && protectedMode(c))),
+  },
   { row: 'G18', holds: (c) => isGuestRip(c) },
   { row: 'G19', holds: (c) => activity(c) <= 3 },
   { row: 'G19', holds: (c) => activity(c) !== Activity.hlt || ((c.vmcs.get32(F.guestSsRights) >> 5) & 3) === 0 },
@@ -86,7 +99,7 @@ function isLink(c: EntryContext): boolean {
   if (!isPageAddress(link) || link === c.x.current) return false;
   const word = c.x.v.space.read32(Number(link));
   const shadowing = (c.secondary & Secondary.vmcsShadowing) !== 0;
-  return word === ((vmcsRevision | (shadowing ? shadowIndicator : 0)) >>> 0);
+  return word === (vmcsRevision | (shadowing ? shadowIndicator : 0)) >>> 0;
 }
 const reservedPdpte = 0xffff_ff00_0000_01e6n;
 /** PAE paging: the four entries come from the fields under EPT, otherwise from memory. */

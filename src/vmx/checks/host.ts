@@ -4,7 +4,15 @@ import { EntryControl, ExitControl } from '../controls.ts';
 import { F } from '../fields.ts';
 import { type Check, type EntryContext, inRange, isCanonical, isKnownEfer, isLegalPat } from './context.ts';
 
-const selectors = [F.hostEsSelector, F.hostCsSelector, F.hostSsSelector, F.hostDsSelector, F.hostFsSelector, F.hostGsSelector, F.hostTrSelector];
+const selectors = [
+  F.hostEsSelector,
+  F.hostCsSelector,
+  F.hostSsSelector,
+  F.hostDsSelector,
+  F.hostFsSelector,
+  F.hostGsSelector,
+  F.hostTrSelector,
+];
 const canonicalFields = [F.hostFsBase, F.hostGsBase, F.hostTrBase, F.hostGdtrBase, F.hostIdtrBase, F.hostSysenterEsp, F.hostSysenterEip];
 const cr4 = (c: EntryContext): bigint => c.vmcs.get(F.hostCr4);
 
@@ -20,7 +28,11 @@ export const hostChecks: readonly Check[] = [
   { row: 'H5', holds: (c) => (c.exit & ExitControl.loadPat) === 0 || isLegalPat(c.vmcs.get(F.hostPat)) },
   { row: 'H6', holds: (c) => (c.exit & ExitControl.loadEfer) === 0 || isHostEfer(c) },
   { row: 'H7', holds: (c) => !c.host64 || ((cr4(c) & BigInt(Cr4.pae)) !== 0n && isCanonical(c.vmcs.get(F.hostRip))) },
-  { row: 'H7', holds: (c) => c.host64 || ((cr4(c) & BigInt(Cr4.pcide)) === 0n && c.vmcs.get(F.hostRip) >> 32n === 0n && (c.entry & EntryControl.ia32e) === 0) },
+  {
+    row: 'H7',
+    holds: (c) =>
+      c.host64 || ((cr4(c) & BigInt(Cr4.pcide)) === 0n && c.vmcs.get(F.hostRip) >> 32n === 0n && (c.entry & EntryControl.ia32e) === 0),
+  },
 ];
 
 export const isFixedCr0 = (value: bigint, fixed0: bigint): boolean => (value & fixed0) === fixed0 && value >> 32n === 0n;

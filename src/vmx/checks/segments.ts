@@ -25,21 +25,33 @@ const isGranular = (c: EntryContext, n: number): boolean => {
 };
 /** S as wanted, present, nothing reserved. */
 const isWhole = (c: EntryContext, n: number, system: boolean): boolean =>
-  (rights(c, n) & 0xfffe_0f00) === 0 && ((rights(c, n) & Rights.system) === 0) === system && (rights(c, n) & Rights.present) !== 0 && isGranular(c, n);
+  (rights(c, n) & 0xfffe_0f00) === 0 &&
+  ((rights(c, n) & Rights.system) === 0) === system &&
+  (rights(c, n) & Rights.present) !== 0 &&
+  isGranular(c, n);
 
 /** Rows that do not matter in virtual-8086 mode. */
-const otherwise = (holds: (c: EntryContext) => boolean) => (c: EntryContext): boolean => c.virtual8086 || holds(c);
-const eachUsable = (list: readonly number[], holds: (c: EntryContext, n: number) => boolean) => (c: EntryContext): boolean =>
-  list.every((n) => !usable(c, n) || holds(c, n));
+const otherwise =
+  (holds: (c: EntryContext) => boolean) =>
+  (c: EntryContext): boolean =>
+    c.virtual8086 || holds(c);
+const eachUsable =
+  (list: readonly number[], holds: (c: EntryContext, n: number) => boolean) =>
+  (c: EntryContext): boolean =>
+    list.every((n) => !usable(c, n) || holds(c, n));
 
 function codeType(c: EntryContext): boolean {
   return [9, 11, 13, 15].includes(type(c, cs)) || (type(c, cs) === 3 && c.unrestricted);
 }
 function codeLevel(c: EntryContext): boolean {
   switch (type(c, cs)) {
-    case 3: return dpl(c, cs) === 0;
-    case 9: case 11: return dpl(c, cs) === dpl(c, ss);
-    default: return dpl(c, cs) <= dpl(c, ss);
+    case 3:
+      return dpl(c, cs) === 0;
+    case 9:
+    case 11:
+      return dpl(c, cs) === dpl(c, ss);
+    default:
+      return dpl(c, cs) <= dpl(c, ss);
   }
 }
 function stackLevel(c: EntryContext): boolean {
@@ -48,7 +60,12 @@ function stackLevel(c: EntryContext): boolean {
 }
 
 export const segmentChecks: readonly Check[] = [
-  { row: 'G9', holds: (c) => !c.virtual8086 || codeAndData.every((n) => base(c, n) === BigInt(selector(c, n)) << 4n && limit(c, n) === 0xffff && rights(c, n) === 0xf3) },
+  {
+    row: 'G9',
+    holds: (c) =>
+      !c.virtual8086 ||
+      codeAndData.every((n) => base(c, n) === BigInt(selector(c, n)) << 4n && limit(c, n) === 0xffff && rights(c, n) === 0xf3),
+  },
   { row: 'G10', holds: (c) => (selector(c, tr) & 4) === 0 && (!usable(c, ldtr) || (selector(c, ldtr) & 4) === 0) },
   { row: 'G10', holds: otherwise((c) => c.unrestricted || rpl(c, ss) === rpl(c, cs)) },
   { row: 'G11', holds: (c) => [tr, fs, gs].every((n) => isCanonical(base(c, n))) && (!usable(c, ldtr) || isCanonical(base(c, ldtr))) },
@@ -60,7 +77,10 @@ export const segmentChecks: readonly Check[] = [
   { row: 'G13', holds: otherwise(eachUsable([ss], (c, n) => type(c, n) === 3 || type(c, n) === 7)) },
   { row: 'G14', holds: otherwise(stackLevel) },
   { row: 'G12', holds: otherwise(eachUsable([ss], (c, n) => isWhole(c, n, false))) },
-  { row: 'G13', holds: otherwise(eachUsable(dataSegments, (c, n) => (type(c, n) & 1) !== 0 && ((type(c, n) & 8) === 0 || (type(c, n) & 2) !== 0))) },
+  {
+    row: 'G13',
+    holds: otherwise(eachUsable(dataSegments, (c, n) => (type(c, n) & 1) !== 0 && ((type(c, n) & 8) === 0 || (type(c, n) & 2) !== 0))),
+  },
   { row: 'G12', holds: otherwise(eachUsable(dataSegments, (c, n) => isWhole(c, n, false))) },
   { row: 'G14', holds: otherwise(eachUsable(dataSegments, (c, n) => c.unrestricted || type(c, n) > 11 || dpl(c, n) >= rpl(c, n))) },
   { row: 'G16', holds: (c) => usable(c, tr) && (type(c, tr) === 11 || (type(c, tr) === 3 && !c.ia32e)) && isWhole(c, tr, true) },
