@@ -56,10 +56,16 @@ export class Runner {
       const end = this.#machine.runSlice(hostMilliseconds, hostMilliseconds() + sliceMs);
       await served();
       if (end.kind === 'stopped') return end.reason;
-      if (end.kind === 'idle') await this.#sleep((end.untilNs - this.#machine.clock.nowNs()) / 1e6);
+      if (end.kind === 'idle') await this.#rest(end.untilNs);
       else await this.#sleep(0);
     }
     return undefined;
+  }
+  #rest(untilNs: number): Promise<void> {
+    const { clock } = this.#machine;
+    const milliseconds = (untilNs - clock.nowNs()) / 1e6;
+    clock.rest();
+    return this.#sleep(milliseconds);
   }
   #sleep(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {

@@ -5,24 +5,49 @@
 export interface Clock {
   /** Never goes back, and moves on between two reads. */
   nowNs(): number;
+  /** The guest has nothing to do: however long it takes until the next look, no time was taken from it. */
+  rest(): void;
 }
 
 /** The host's clock: milliseconds with fractions, from any start. */
 export type HostMilliseconds = () => number;
 
+/** Longer gaps between two looks, while the guest has work to do, are time that the host did not give it. */
+const stallNs = 20e6;
+/** Still longer ones are pauses: the guest is to see that time has passed. */
+const pauseNs = 2e9;
+/** What is taken from a guest comes back at a quarter of the clock's rate. */
+const returnRate = 0.25;
+
+/**
+ * Follows the host's clock, but does not jump when the host had no time for a guest that was at work: a kernel that measures how many timer
+ * interrupts come while the TSC counts to some number would find too few (Linux gives up its boot so). The clock then catches up slowly.
+ */
 export class HostClock implements Clock {
   readonly #host: HostMilliseconds;
   #start: number;
   #last = 0;
+  #looked = 0;
+  #owed = 0;
+  #resting = true;
 
   constructor(host: HostMilliseconds) {
     this.#host = host;
     this.#start = host();
   }
   nowNs(): number {
-    const now = Math.round((this.#host() - this.#start) * 1e6);
+    const host = Math.round((this.#host() - this.#start) * 1e6);
+    const gap = host - this.#looked;
+    this.#looked = host;
+    if (gap > stallNs && gap < pauseNs && !this.#resting) this.#owed += gap - stallNs;
+    else if (this.#owed > 0 && gap > 0) this.#owed -= Math.min(this.#owed, this.#resting ? gap : gap * returnRate);
+    this.#resting = false;
+    const now = Math.round(host - this.#owed);
     this.#last = now > this.#last ? now : this.#last + 1;
     return this.#last;
+  }
+  rest(): void {
+    this.#resting = true;
   }
 }
 
@@ -40,6 +65,7 @@ export class InstructionClock implements Clock {
     this.#skippedNs += this.#readCostNs;
     return this.#retired() + this.#skippedNs;
   }
+  rest(): void {}
   /** Without the cost of a look: for the run loop. */
   peekNs(): number {
     return this.#retired() + this.#skippedNs;
