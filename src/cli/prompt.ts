@@ -5,6 +5,7 @@ import { readFlags } from '../cpu/flags.ts';
 import { systemRead } from '../cpu/page-walk.ts';
 import { At } from '../cpu/state.ts';
 import type { Machine } from '../domain/machine.ts';
+import { describeTranslation, describeVmcs } from '../vmx/inspect.ts';
 
 const registerNames = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
 const segmentNames = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'];
@@ -53,11 +54,18 @@ export function memory({ processor: { paging } }: Machine, start: bigint, length
 
 const help = `registers               registers, control registers, segments
 memory ADDRESS [BYTES]  memory by linear address (hexadecimal), 64 bytes by default
+translate ADDRESS [VMCS]  every step from a linear address to the machine's memory, of what runs now or of a VMCS's guest
+vmcs [VMCS]             the VMCSs entered so far, and the current or the named one by its fields (hexadecimal address)
 devices                 the machine's devices
 exits                   what made the processor leave the engine, per second
 power                   press the power button, and back to the guest
 continue                back to the guest (or Ctrl-C)
 quit                    end the program`;
+
+const hexadecimal = (text: string): bigint | undefined => {
+  const digits = text.replace(/^0x/, '');
+  return /^[0-9a-f]{1,16}$/i.test(digits) ? BigInt(`0x${digits}`) : undefined;
+};
 
 export interface PromptAction {
   readonly text: string;
@@ -68,7 +76,7 @@ export interface PromptAction {
 export function command(machine: Machine, line: string, secondsRun: number): PromptAction {
   const [word = '', ...rest] = line.trim().split(/\s+/);
   const stay = (text: string): PromptAction => ({ text, then: 'stay' });
-  const names = ['registers', 'memory', 'devices', 'exits', 'power', 'continue', 'quit', 'help'];
+  const names = ['registers', 'memory', 'translate', 'vmcs', 'devices', 'exits', 'power', 'continue', 'quit', 'help'];
   const matches = word === '' ? [] : names.filter((name) => name.startsWith(word));
   if (word === '') return stay('');
   if (matches.length !== 1)
@@ -77,12 +85,22 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
     case 'registers':
       return stay(registers(machine));
     case 'memory': {
-      const address = rest[0]?.replace(/^0x/, '') ?? '';
+      const address = hexadecimal(rest[0] ?? '');
       const length = Number(rest[1] ?? 64);
-      if (!/^[0-9a-f]{1,16}$/i.test(address) || !Number.isInteger(length) || length < 1 || length > 4096)
+      if (address === undefined || !Number.isInteger(length) || length < 1 || length > 4096)
         return stay('memory ADDRESS [BYTES]: a hexadecimal address, and 1 to 4096 bytes');
-      return stay(memory(machine, BigInt(`0x${address}`), length));
+      return stay(memory(machine, address, length));
     }
+    case 'translate': {
+      const [address, vmcs] = rest.map(hexadecimal);
+      if (address === undefined || rest.length > 2 || (rest.length === 2 && vmcs === undefined))
+        return stay('translate ADDRESS [VMCS]: hexadecimal addresses');
+      return stay(describeTranslation(machine.processor.v, machine.vmx, address, vmcs));
+    }
+    case 'vmcs':
+      if (!machine.vmx) return stay('this processor has no VMX: start with --nested, or with --cpu x86-64-v2,+vmx');
+      if (rest.length > 0 && hexadecimal(rest[0] ?? '') === undefined) return stay('vmcs [VMCS]: a hexadecimal address');
+      return stay(describeVmcs(machine.vmx, rest[0] === undefined ? undefined : hexadecimal(rest[0])));
     case 'devices':
       return stay(machine.chips.names.join('\n'));
     case 'exits':
@@ -101,7 +119,8 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
 
 function exits(machine: Machine, seconds: number): string {
   const { interpreter, translator } = machine;
-  const all = { ...machine.counts, ...interpreter.counts, shapes: interpreter.shapes, regions: translator?.counts.regions ?? 0 };
+  const vm = machine.vmx ? { 'VM exits': machine.vmx.counts.total } : {};
+  const all = { ...machine.counts, ...vm, ...interpreter.counts, shapes: interpreter.shapes, regions: translator?.counts.regions ?? 0 };
   const lines = Object.entries(all).map(
     ([name, count]) => `${name.padEnd(16)} ${String(count).padStart(12)}  ${(count / Math.max(seconds, 1e-3)).toFixed(1).padStart(12)} /s`,
   );

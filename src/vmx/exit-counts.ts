@@ -45,6 +45,10 @@ export class ExitCounts {
     for (const each of this.#levels.values()) if (each.open) each.cost++;
   }
 
+  /** The VMCSs that were entered, with the levels of their guests. */
+  get known(): readonly (readonly [pointer: bigint, level: number])[] {
+    return [...this.#levelOf];
+  }
   get total(): number {
     let sum = 0;
     for (const level of this.#levels.values()) for (const count of level.exits.values()) sum += count;
