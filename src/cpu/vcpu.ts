@@ -21,6 +21,8 @@ export interface PortBus {
 export interface VcpuClock {
   /** Guest time in TSC ticks. */
   tsc(): bigint;
+  /** Instructions retired. */
+  retired(): number;
 }
 
 export interface VcpuParts {

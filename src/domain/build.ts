@@ -65,7 +65,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     pool,
     space,
     ports,
-    clock: { tsc },
+    clock: { tsc, retired: () => machine?.retired ?? 0 },
     model,
     apic,
     random: () => random.next64(),

@@ -86,14 +86,17 @@ function debugExit(x: Vmx, number: number, from: boolean): VmExit {
   const general = d.operands[from ? 0 : 1]?.number ?? 0;
   return exit(Reason.debugRegister, BigInt(number | (from ? 0x10 : 0) | (general << 8)));
 }
-/** PAUSE-loop exiting. SDM 3C, 26.1.3. */
+/**
+ * PAUSE-loop exiting (SDM 3C, 26.1.3), with instructions for cycles: gap and window are made for loops of a real processor, and a lock that
+ * a processor spins on is free of its own hand at a PAUSE, which makes this the place to let another one run.
+ */
 function pauseLoops(x: Vmx): boolean {
   if (x.v.cpl !== 0 || !x.wantsSecondary(Secondary.pauseLoop)) return false;
-  const now = x.v.clock.tsc();
+  const now = x.v.clock.retired();
   const loop = x.pauseLoop;
-  if (now - loop.last > BigInt(x.vmcs.get32(F.pleGap))) loop.first = now;
+  if (now - loop.last > x.vmcs.get32(F.pleGap)) loop.first = now;
   loop.last = now;
-  return now - loop.first > BigInt(x.vmcs.get32(F.pleWindow));
+  return now - loop.first > x.vmcs.get32(F.pleWindow);
 }
 const deniesTime = ({ v }: Vmx): boolean => (v.cr4 & Cr4.tsd) !== 0 && v.cpl !== 0;
 

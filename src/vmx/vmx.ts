@@ -42,8 +42,8 @@ export class Vmx {
   monitorTrapPending = false;
   /** MOV to CR8 went below the threshold: an exit is due after the instruction. */
   tprBelowThreshold = false;
-  /** TSC at the first and the last PAUSE of a loop. */
-  readonly pauseLoop = { first: 0n, last: 0n };
+  /** Instructions retired at the first and the last PAUSE of a loop. */
+  readonly pauseLoop = { first: 0, last: 0 };
 
   constructor(p: Processor, timers: TimerQueue) {
     this.p = p;

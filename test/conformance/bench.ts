@@ -57,7 +57,7 @@ export class Bench {
       pool,
       space: this.#space,
       ports,
-      clock: { tsc: () => 0n },
+      clock: { tsc: () => 0n, retired: () => 0 },
       model: parseCpu(cpu),
       apic,
       random: () => random.next64(),

@@ -748,6 +748,54 @@ static void host_state(void) {
   expect("exit information: no vectoring", "information", vmread(VECTORING), 0);
 }
 
+/* --- a hostile hypervisor: random VMCS fields, EPT tables and registers, entered again and again. Nothing is expected but that the machine goes on. */
+static u64 random_state;
+static u64 chance(void) {
+  random_state ^= random_state << 13;
+  random_state ^= random_state >> 7;
+  random_state ^= random_state << 17;
+  return random_state;
+}
+static u64 odd_value(u64 old) {
+  switch (chance() % 8) {
+    case 0: return 0;
+    case 1: return ~0ul;
+    case 2: return chance();
+    case 3: return chance() & 0xffffffff;
+    case 4: return chance() & 0x3fff000;
+    case 5: return 1ul << chance() % 64;
+    case 6: return old ^ 1ul << chance() % 64;
+    default: return old + chance() % 16;
+  }
+}
+static void hostile(u64 seed) {
+  static const u8 *const code[] = {g_vmcall, g_cpuid, g_hlt, g_loop, g_load, g_store, g_call_rsi, g_int20, g_ud2, g_popf_tf, g_iret, g_rdmsr, g_wrmsr, g_in8, g_outsb, g_repinsw, g_mov_to_cr0,
+    g_mov_to_cr3, g_mov_to_cr4, g_mov_to_cr8, g_lmsw, g_vmread, g_vmwrite, g_vmlaunch, g_vmptrld, g_invept, g_sgdt, g_lldt, g_sti_nop, g_int3};
+  random_state = seed * 0x9e3779b97f4a7c15 + 1;
+  for (int round = 0; round < 2000; round++) {
+    base(code[chance() % (sizeof code / sizeof *code)]);
+    map();
+    for (int n = chance() % 4; n > 0; n--) ((u64 *[]){ept4, ept3, ept2, ept1})[chance() % 4][chance() % 512] = odd_value(address(page) | 0x37);
+    vmwrite(PIN, pin | (chance() & 0xff & rdmsr(0x481) >> 32));
+    vmwrite(PROC, proc | (chance() & chance() & rdmsr(0x482) >> 32));
+    vmwrite(PROC2, chance() & chance() & proc2_may);
+    for (int n = 0; n < 16; n++) guest_registers[n] = odd_value(address(page));
+    for (int n = 1 + chance() % 6; n > 0; n--) {
+      u64 field = (chance() & 0x1f) << 1 | (chance() % 4) << 10 | (chance() % 4) << 13;
+      if ((field >> 10 & 3) == 3 && chance() % 1000) continue; /* the host's state: mostly left alone, so that the program goes on */
+      vmwrite(field, odd_value(vmread(field)));
+    }
+    if (chance() % 512) { vmwrite(PIN, vmread(PIN) | PREEMPTION); vmwrite(TIMER, 500); }
+    u64 was = outcome(0);
+    for (int n = 0; n < 4 && was < 0x10000; n++) {
+      if (chance() % 2) vmwrite(G_RIP, vmread(G_RIP) + vmread(LENGTH));
+      was = outcome(1);
+    }
+  }
+  say("survived\n");
+  out8(0xf4, 0);
+}
+
 static u32 fitted(u32 msr, u32 wanted) {
   u64 allowed = rdmsr(msr);
   return (wanted | (u32)allowed) & (u32)(allowed >> 32);
@@ -768,6 +816,14 @@ void main(void) {
   entry_controls = fitted(0x490, 1 << 9 | 1 << 15);
   misc = rdmsr(0x485);
   ept_vpid = rdmsr(0x48c);
+  if (told("hostile")) {
+    u64 seed = 0;
+    for (const char *at = (const char *)(u64)((u32 *)multiboot_information)[4]; *at; at++) if (*at >= '0' && *at <= '9') seed = seed * 10 + *at - '0';
+    set_cr4(cr4() | 0x2000);
+    *(u32 *)vmxon_region = *(u32 *)vmcs = rdmsr(0x480);
+    vmxon(address(vmxon_region));
+    hostile(seed);
+  }
   instructions();
   entry_controls_cases();
   entry_host_cases();

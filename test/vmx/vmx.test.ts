@@ -33,6 +33,19 @@ test('without VMX its first instruction is #UD, and the capability MSRs do not e
   expect(bench.machine.counts.faults).toBeGreaterThan(10);
 });
 
+test('a hypervisor that writes random values to VMCSs and EPT tables harms nobody but itself, seeds 1 to 12', { timeout: 60_000 }, async () => {
+  const endings = new Map<string, number>();
+  for (let seed = 1; seed <= 12; seed++) {
+    const kernel = { name: 'vmx', data: program };
+    const bench = await deterministicMachine({ memoryMiB: 32, kernel, commandLine: `hostile ${seed}`, cpu: withVmxCpu, seed: BigInt(seed) });
+    const end = bench.run(2000);
+    const ending = end.kind === 'stopped' ? end.reason.kind : end.kind;
+    endings.set(ending, (endings.get(ending) ?? 0) + 1);
+    expect(bench.machine.vmx?.counts.total, `seed ${seed}: npm run fuzz:vmx -- ${seed} 1`).toBeGreaterThan(0);
+  }
+  expect(endings.get('exit') ?? 0).toBeGreaterThan(0); // some seeds leave the hypervisor itself alive
+});
+
 const file = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`../../guest/${name}`, import.meta.url)));
 test('the default guest runs itself under its own KVM: a shell at level 2', { timeout: 120_000 }, async () => {
   const [kernel, initrd] = [file('bzImage'), file('initramfs.cpio.zst')];

@@ -1,0 +1,63 @@
+/**
+ * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]
+ * User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { cpioEntry, has, makeInitrd, run } from './bench-guest.ts';
+
+const groups: Readonly<Record<string, readonly string[]>> = {
+  computing: 'intmix sieve crc32 digest quicksort matrix mandelbrot nbody chase bytecode recursion pointers strings'.split(' '),
+  'system calls and memory': 'syscalls readbyte mapping faults protection forking executing pipes signals'.split(' '),
+  'Linux workloads': 'shloop shforkexec shpipe awkloop data compress decompress sha256 sorting searching archive'.split(' '),
+};
+
+async function main(): Promise<void> {
+  if (!has('gcc')) {
+    process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
+    return;
+  }
+  const only = process.argv.indexOf('--only');
+  const names = only < 0 ? Object.values(groups).flat() : (process.argv[only + 1] ?? '').split(',');
+  const suite = names.flatMap((name) => [name, name]).join(',');
+  const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
+  try {
+    const inner = await makeInitrd(folder);
+    const outer = join(folder, 'outer');
+    const boot = [
+      cpioEntry('boot', 0o40755, new Uint8Array()),
+      cpioEntry('boot/bzImage', 0o100644, readFileSync('guest/bzImage')),
+      cpioEntry('boot/initrd', 0o100644, readFileSync(inner)),
+      cpioEntry('TRAILER!!!', 0, new Uint8Array()),
+    ];
+    writeFileSync(outer, Buffer.concat([readFileSync(inner), ...boot]));
+    const times = await run('testudo', [
+      ...[process.execPath, 'dist/cli/main.js', 'run', '--no-reboot', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
+      ...['--kernel', 'guest/bzImage', '--initrd', outer, '--append', `console=ttyS0 quiet panic=-1 nested suite=${suite}`],
+    ]);
+    report(names, times);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function report(names: readonly string[], times: ReadonlyMap<string, number>): void {
+  const ratios = new Map<string, number>();
+  process.stdout.write('CPU seconds         level 1   level 2     ratio\n');
+  for (const name of names) {
+    const [one, two] = [times.get(name) ?? Number.NaN, times.get(`2:${name}`) ?? Number.NaN];
+    ratios.set(name, two / one);
+    process.stdout.write(
+      `${name.padEnd(18)} ${one.toFixed(2).padStart(8)} ${two.toFixed(2).padStart(9)} ${(two / one).toFixed(3).padStart(9)}\n`,
+    );
+  }
+  for (const [group, rows] of Object.entries(groups)) {
+    const found = rows.map((name) => ratios.get(name) ?? Number.NaN).filter((ratio) => ratio > 0);
+    if (found.length === 0) continue;
+    const mean = Math.exp(found.reduce((sum, ratio) => sum + Math.log(ratio), 0) / found.length);
+    process.stdout.write(`${group}: geometric mean ${mean.toFixed(3)}, worst ${Math.max(...found).toFixed(2)}, of ${found.length} rows\n`);
+  }
+}
+
+await main();

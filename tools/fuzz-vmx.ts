@@ -1,0 +1,24 @@
+/** A hypervisor with random VMCSs, EPT tables and registers, many seeds: npm run fuzz:vmx [-- FIRST-SEED COUNT]. The machine must go on whatever it does. */
+import { readFileSync } from 'node:fs';
+import { withVmx } from '../src/cli/nested.ts';
+import { defaultCpu } from '../src/cpu/cpuid.ts';
+import { deterministicMachine } from '../test/guest/deterministic.ts';
+
+const [first = 1, count = 100] = process.argv.slice(2).map(Number);
+const kernel = { name: 'vmx', data: new Uint8Array(readFileSync('test/vmx/vmx.elf')) };
+const endings = new Map<string, number>();
+let exits = 0;
+for (let seed = first; seed < first + count; seed++) {
+  try {
+    const bench = await deterministicMachine({ memoryMiB: 32, kernel, commandLine: `hostile ${seed}`, cpu: withVmx(defaultCpu), seed: BigInt(seed) });
+    const end = bench.run(5000);
+    const ending = end.kind === 'stopped' ? end.reason.kind : end.kind;
+    endings.set(ending, (endings.get(ending) ?? 0) + 1);
+    exits += bench.machine.vmx?.counts.total ?? 0;
+  } catch (problem) {
+    process.stdout.write(`seed ${seed}: ${problem instanceof Error ? problem.stack : problem}\nagain: npm run fuzz:vmx -- ${seed} 1\n`);
+    process.exitCode = 1;
+    break;
+  }
+}
+process.stdout.write(`${count} seeds from ${first}: ${exits} VM exits; endings: ${[...endings].map(([name, n]) => `${name} ${n}`).join(', ')}\n`);
