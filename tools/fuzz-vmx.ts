@@ -10,7 +10,13 @@ const endings = new Map<string, number>();
 let exits = 0;
 for (let seed = first; seed < first + count; seed++) {
   try {
-    const bench = await deterministicMachine({ memoryMiB: 32, kernel, commandLine: `hostile ${seed}`, cpu: withVmx(defaultCpu), seed: BigInt(seed) });
+    const bench = await deterministicMachine({
+      memoryMiB: 32,
+      kernel,
+      commandLine: `hostile ${seed}`,
+      cpu: withVmx(defaultCpu),
+      seed: BigInt(seed),
+    });
     const end = bench.run(5000);
     const ending = end.kind === 'stopped' ? end.reason.kind : end.kind;
     endings.set(ending, (endings.get(ending) ?? 0) + 1);
@@ -21,4 +27,6 @@ for (let seed = first; seed < first + count; seed++) {
     break;
   }
 }
-process.stdout.write(`${count} seeds from ${first}: ${exits} VM exits; endings: ${[...endings].map(([name, n]) => `${name} ${n}`).join(', ')}\n`);
+process.stdout.write(
+  `${count} seeds from ${first}: ${exits} VM exits; endings: ${[...endings].map(([name, n]) => `${name} ${n}`).join(', ')}\n`,
+);

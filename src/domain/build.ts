@@ -32,16 +32,19 @@ import { tracedPorts, tracedWindows, traceVmx } from './trace.ts';
 /** Machine memory begins with the vCPU's area and decoded code; frames follow. */
 const vcpuBase = 0x1_0000;
 const arenaStart = vcpuBase + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
-const arena = { start: arenaStart, end: arenaStart + 64 * 2 ** 20 } as const;
+/** For what the kernels and programs that run use again and again; with VMX there are kernels in the kernel. */
+const arenaBytes = 64 * 2 ** 20;
+const nestedArenaBytes = 160 * 2 ** 20;
 
 /** Throws a sentence for the user when the kernel or the CPU's name is not to be used. */
 export async function buildMachine(config: MachineConfig, world: MachineWorld): Promise<Machine> {
   const memoryBytes = config.memoryMiB * 2 ** 20;
   const layout = layoutMemory(memoryBytes, { base: ecamBase, size: ecamBytes });
+  const model = parseCpu(config.cpu ?? defaultCpu);
+  const arena = { start: arenaStart, end: arenaStart + (model.features.has('vmx') ? nestedArenaBytes : arenaBytes) };
   const pool = new FramePool({ reservedBytes: arena.end, frames: memoryBytes / pageBytes });
   const space = new GuestSpace(pool, layout.ram);
   const random = new SeededRandom(config.seed);
-  const model = parseCpu(config.cpu ?? defaultCpu);
 
   let machine: Machine | undefined;
   const stop = (reason: StopReason): void => machine?.requestStop(reason);

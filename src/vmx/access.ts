@@ -5,50 +5,42 @@ import { placeOf, type Vmcs } from './vmcs.ts';
 import type { Vmx } from './vmx.ts';
 
 const highHalf = 1;
+const widthOf = fieldDescriptions.map((f) => f.width);
 /** Encodings whose bits outside these are set are rights of segments: the processor keeps no others. */
 const rightsMask = 0x1_f0ffn;
 const isRights = (encoding: number): boolean => encoding >= 0x4814 && encoding <= 0x4822;
 
-interface Place {
-  readonly place: number;
-  readonly width: number;
-  readonly high: boolean;
-  readonly encoding: number;
+/** The place of a field; -1 when the processor does not support it. */
+function find(x: Vmx, field: bigint): number {
+  const encoding = Number(field);
+  if (encoding >= 0x8000) return -1;
+  const place = placeOf[encoding & ~highHalf] ?? -1;
+  if (place < 0 || !x.offers(place)) return -1;
+  return (encoding & highHalf) !== 0 && encoding >> 13 !== 1 ? -1 : place; // only 64-bit fields have a high half
 }
-/** Undefined when the processor does not support such a field. */
-function find(x: Vmx, field: bigint): Place | undefined {
-  if (field >> 15n !== 0n) return undefined;
-  const number = Number(field);
-  const encoding = number & ~highHalf;
-  const place = placeOf[encoding] ?? -1;
-  const description = fieldDescriptions[place];
-  if (!description || (description.gate !== undefined && !x.capabilities.has(description.gate))) return undefined;
-  const high = (number & highHalf) !== 0;
-  if (high && encoding >> 13 !== 1) return undefined; // only 64-bit fields have a high half
-  return { place, width: description.width, high, encoding };
-}
+const isHigh = (field: bigint): boolean => (Number(field) & highHalf) !== 0;
 
 /** The value, zero-extended; undefined after a failure. */
 export function readField(x: Vmx, vmcs: Vmcs, field: bigint): bigint | undefined {
-  const found = find(x, field);
-  if (!found) {
+  const place = find(x, field);
+  if (place < 0) {
     fail(x, VmError.unsupportedField, vmcs);
     return undefined;
   }
-  const value = vmcs.get(found.place);
+  const value = vmcs.get(place);
   succeed(x);
-  const shown = found.high ? value >> 32n : value;
+  const shown = isHigh(field) ? value >> 32n : value;
   return x.v.long ? shown : shown & 0xffff_ffffn;
 }
 export function writeField(x: Vmx, vmcs: Vmcs, field: bigint, value: bigint): void {
-  const found = find(x, field);
-  if (!found) return fail(x, VmError.unsupportedField, vmcs);
-  if (fieldType(found.encoding) === FieldType.readOnly && !x.capabilities.has('shadow-vmcs')) return fail(x, VmError.readOnlyField, vmcs);
-  const before = vmcs.get(found.place);
-  if (found.high) vmcs.set(found.place, (before & 0xffff_ffffn) | ((value & 0xffff_ffffn) << 32n));
+  const place = find(x, field);
+  if (place < 0) return fail(x, VmError.unsupportedField, vmcs);
+  const encoding = Number(field);
+  if (fieldType(encoding) === FieldType.readOnly && !x.capabilities.has('shadow-vmcs')) return fail(x, VmError.readOnlyField, vmcs);
+  if (isHigh(field)) vmcs.set(place, (vmcs.get(place) & 0xffff_ffffn) | ((value & 0xffff_ffffn) << 32n));
   else {
-    const written = BigInt.asUintN(found.width, x.v.long ? value : value & 0xffff_ffffn);
-    vmcs.set(found.place, isRights(found.encoding) ? written & rightsMask : written);
+    const written = BigInt.asUintN(widthOf[place] ?? 64, x.v.long ? value : value & 0xffff_ffffn);
+    vmcs.set(place, isRights(encoding) ? written & rightsMask : written);
   }
   succeed(x);
 }

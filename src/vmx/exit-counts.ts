@@ -1,6 +1,7 @@
 /**
  * VM exits counted by level and reason. The machine knows one level of guests; which level a VMCS's guest has follows from who asked for its entry:
- * when a guest of level n exits by VMRESUME and another VMCS is entered next, that one's guest has level n + 1 (deeper ones look like level 3).
+ * when a guest exits by VMRESUME and another VMCS is entered next, that one's guest has level 3. Deeper ones look like level 3: the hypervisor of level 2
+ * runs them all in the same VMCS.
  */
 import { Reason, reasonName } from './exit-reasons.ts';
 
@@ -13,6 +14,9 @@ interface Level {
 }
 
 const firstLevel = 2;
+const lastLevel = 3;
+/** A guest may use any page as a VMCS. */
+const knownMax = 256;
 
 export class ExitCounts {
   entries = 0;
@@ -32,7 +36,8 @@ export class ExitCounts {
   }
   entered(vmcs: bigint): void {
     this.entries++;
-    if (this.#asked !== undefined && this.#asked !== vmcs) this.#levelOf.set(vmcs, (this.#levelOf.get(this.#asked) ?? firstLevel) + 1);
+    if (this.#levelOf.size >= knownMax && !this.#levelOf.has(vmcs)) this.#levelOf.clear();
+    if (this.#asked !== undefined && this.#asked !== vmcs) this.#levelOf.set(vmcs, lastLevel);
     else if (!this.#levelOf.has(vmcs)) this.#levelOf.set(vmcs, firstLevel);
     this.#asked = undefined;
     this.#level(this.#levelOf.get(vmcs) ?? firstLevel).open = false;
@@ -40,7 +45,7 @@ export class ExitCounts {
   left(vmcs: bigint, reason: number): void {
     const level = this.#level(this.#levelOf.get(vmcs) ?? firstLevel);
     level.exits.set(reason, (level.exits.get(reason) ?? 0) + 1);
-    if (reason === Reason.vmlaunch || reason === Reason.vmresume) this.#asked = vmcs;
+    if ((reason === Reason.vmlaunch || reason === Reason.vmresume) && this.#levelOf.get(vmcs) === firstLevel) this.#asked = vmcs;
     level.open = true;
     for (const each of this.#levels.values()) if (each.open) each.cost++;
   }
@@ -60,7 +65,7 @@ export class ExitCounts {
     for (const [number, level] of [...this.#levels].sort(([a], [b]) => a - b)) {
       const exits = [...level.exits.values()].reduce((a, b) => a + b, 0);
       lines.push(
-        `VM exits of level ${number}   ${exits}, for each of them ${(level.cost / Math.max(1, exits)).toFixed(2)} of the machine:`,
+        `VM exits of level ${number}${number === lastLevel ? '+' : ' '}  ${exits}, for each of them ${(level.cost / Math.max(1, exits)).toFixed(2)} of the machine:`,
       );
       for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1]))
         lines.push(`  ${String(count).padStart(12)}  ${reasonName(reason)}`);

@@ -1,6 +1,6 @@
 /** How VMX instructions report: VMsucceed, VMfailInvalid, VMfailValid. SDM 3C, 31.2. */
-import { readFlags, writeFlags } from '../cpu/flags.ts';
-import { Flag, statusFlags } from '../cpu/state.ts';
+import { writeStatusFlags } from '../cpu/flags.ts';
+import { Flag } from '../cpu/state.ts';
 import { noVmcs } from '../cpu/vcpu.ts';
 import { F } from './fields.ts';
 import type { Vmcs } from './vmcs.ts';
@@ -25,7 +25,7 @@ export const VmError = {
   invalidOperand: 28,
 } as const;
 
-const report = (x: Vmx, flags: number): void => writeFlags(x.v, (readFlags(x.v) & ~statusFlags) | flags);
+const report = (x: Vmx, flags: number): void => writeStatusFlags(x.v, flags);
 
 export const succeed = (x: Vmx): void => report(x, 0);
 /** With an error number when there is a VMCS to hold it. */

@@ -11,7 +11,7 @@ import { type Capabilities, capabilitiesOf } from './capabilities.ts';
 import { Primary, Secondary } from './controls.ts';
 import { ExtendedPaging } from './ept.ts';
 import { ExitCounts } from './exit-counts.ts';
-import { F } from './fields.ts';
+import { F, fieldDescriptions } from './fields.ts';
 import { PreemptionTimer } from './preemption-timer.ts';
 import { AddressSpaces } from './spaces.ts';
 import { Vmcs } from './vmcs.ts';
@@ -25,6 +25,7 @@ export class Vmx {
   readonly capabilities: Capabilities;
   /** The current VMCS; without a frame when there is none. */
   readonly vmcs: Vmcs;
+  readonly #offered: readonly boolean[];
   /** The VMCS that the link pointer names, while VMCS shadowing is used. */
   readonly shadow: Vmcs;
   readonly ept: ExtendedPaging;
@@ -49,6 +50,7 @@ export class Vmx {
     this.p = p;
     this.v = p.v;
     this.capabilities = capabilitiesOf(p.v.model);
+    this.#offered = fieldDescriptions.map((f) => f.gate === undefined || this.capabilities.has(f.gate));
     this.vmcs = new Vmcs(p.v.pool, p.v.quads);
     this.shadow = new Vmcs(p.v.pool, p.v.quads);
     this.ept = new ExtendedPaging(p, this.vmcs);
@@ -84,6 +86,10 @@ export class Vmx {
   /** Without VPIDs nothing outlives a switch, on either side. */
   get flushesRoot(): boolean {
     return (this.secondary & Secondary.vpid) === 0;
+  }
+  /** Whether the processor has the field at a place. */
+  offers(place: number): boolean {
+    return this.#offered[place] ?? false;
   }
   /** Finds the VMCS behind the link pointer, which the running guest reads and writes while VMCS shadowing is on. */
   link(): void {

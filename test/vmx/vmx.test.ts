@@ -33,17 +33,23 @@ test('without VMX its first instruction is #UD, and the capability MSRs do not e
   expect(bench.machine.counts.faults).toBeGreaterThan(10);
 });
 
-test('a hypervisor that writes random values to VMCSs and EPT tables harms nobody but itself, seeds 1 to 12', { timeout: 60_000 }, async () => {
-  const endings = new Map<string, number>();
+test('a hypervisor that writes random values to VMCSs and EPT tables harms nobody but itself, seeds 1 to 12', {
+  timeout: 60_000,
+}, async () => {
+  let exits = 0;
   for (let seed = 1; seed <= 12; seed++) {
     const kernel = { name: 'vmx', data: program };
-    const bench = await deterministicMachine({ memoryMiB: 32, kernel, commandLine: `hostile ${seed}`, cpu: withVmxCpu, seed: BigInt(seed) });
-    const end = bench.run(2000);
-    const ending = end.kind === 'stopped' ? end.reason.kind : end.kind;
-    endings.set(ending, (endings.get(ending) ?? 0) + 1);
-    expect(bench.machine.vmx?.counts.total, `seed ${seed}: npm run fuzz:vmx -- ${seed} 1`).toBeGreaterThan(0);
+    const bench = await deterministicMachine({
+      memoryMiB: 32,
+      kernel,
+      commandLine: `hostile ${seed}`,
+      cpu: withVmxCpu,
+      seed: BigInt(seed),
+    });
+    bench.run(1000); // an exception would be a bug of ours; again: npm run fuzz:vmx -- SEED 1
+    exits += bench.machine.vmx?.counts.total ?? 0;
   }
-  expect(endings.get('exit') ?? 0).toBeGreaterThan(0); // some seeds leave the hypervisor itself alive
+  expect(exits).toBeGreaterThan(1000);
 });
 
 const file = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`../../guest/${name}`, import.meta.url)));
