@@ -1,35 +1,53 @@
 /**
- * VM exits counted by level and reason. The machine knows one level of guests; which level a VMCS's guest has follows from who asked for its entry:
- * when a guest exits by VMRESUME and another VMCS is entered next, that one's guest has level 3. Deeper ones look like level 3: the hypervisor of level 2
- * runs them all in the same VMCS.
+ * VM exits counted by level and reason, with what the hypervisor did about them. The machine knows one level of guests; which level a VMCS's guest
+ * has follows from who asked for its entry: when a guest exits by VMRESUME and another VMCS is entered next, that one's guest has level 3. Deeper ones
+ * look like level 3: the hypervisor of level 2 runs them all in the same VMCS.
  */
 import { Reason, reasonName } from './exit-reasons.ts';
 
+/** What was done from an exit to the next entry of the same level. */
+interface Handling {
+  count: number;
+  /** How often so many VMREADs and VMWRITEs. */
+  readonly accesses: Map<string, number>;
+  readonly instructions: number[];
+}
 interface Level {
   readonly exits: Map<number, number>;
+  readonly handling: Map<number, Handling>;
   /** Exits of all levels from an exit of this one to the next entry of it. */
   cost: number;
-  /** An exit of this level has not been followed by an entry yet. */
-  open: boolean;
+  /** The exit that has not been followed by an entry yet. */
+  open: { readonly reason: number; readonly reads: number; readonly writes: number; readonly retired: number } | undefined;
 }
 
 const firstLevel = 2;
 const lastLevel = 3;
-/** A guest may use any page as a VMCS. */
+/** A guest may use any page as a VMCS, and do anything between an exit and an entry. */
 const knownMax = 256;
+const samplesMax = 1000;
+const kindsMax = 64;
 
 export class ExitCounts {
   entries = 0;
   failedEntries = 0;
+  /** Of the hypervisor at level 1. */
+  reads = 0;
+  writes = 0;
+  readonly #retired: () => number;
   readonly #levels = new Map<number, Level>();
   readonly #levelOf = new Map<bigint, number>();
   /** The VMCS whose guest asked last to enter a guest of its own. */
   #asked: bigint | undefined;
 
+  constructor(retired: () => number) {
+    this.#retired = retired;
+  }
+
   #level(n: number): Level {
     let level = this.#levels.get(n);
     if (!level) {
-      level = { exits: new Map(), cost: 0, open: false };
+      level = { exits: new Map(), handling: new Map(), cost: 0, open: undefined };
       this.#levels.set(n, level);
     }
     return level;
@@ -40,13 +58,26 @@ export class ExitCounts {
     if (this.#asked !== undefined && this.#asked !== vmcs) this.#levelOf.set(vmcs, lastLevel);
     else if (!this.#levelOf.has(vmcs)) this.#levelOf.set(vmcs, firstLevel);
     this.#asked = undefined;
-    this.#level(this.#levelOf.get(vmcs) ?? firstLevel).open = false;
+    this.#handled(this.#level(this.#levelOf.get(vmcs) ?? firstLevel));
+  }
+  #handled(level: Level): void {
+    const { open } = level;
+    if (!open) return;
+    level.open = undefined;
+    let handling = level.handling.get(open.reason);
+    if (!handling) {
+      handling = { count: 0, accesses: new Map(), instructions: [] };
+      level.handling.set(open.reason, handling);
+    }
+    const key = `${this.reads - open.reads} + ${this.writes - open.writes}`;
+    if (handling.accesses.size < kindsMax || handling.accesses.has(key)) handling.accesses.set(key, (handling.accesses.get(key) ?? 0) + 1);
+    handling.instructions[handling.count++ % samplesMax] = this.#retired() - open.retired;
   }
   left(vmcs: bigint, reason: number): void {
     const level = this.#level(this.#levelOf.get(vmcs) ?? firstLevel);
     level.exits.set(reason, (level.exits.get(reason) ?? 0) + 1);
     if ((reason === Reason.vmlaunch || reason === Reason.vmresume) && this.#levelOf.get(vmcs) === firstLevel) this.#asked = vmcs;
-    level.open = true;
+    level.open = { reason, reads: this.reads, writes: this.writes, retired: this.#retired() };
     for (const each of this.#levels.values()) if (each.open) each.cost++;
   }
 
@@ -64,11 +95,15 @@ export class ExitCounts {
     const lines = [`VM entries            ${this.entries}, and ${this.failedEntries} refused or failed`];
     for (const [number, level] of [...this.#levels].sort(([a], [b]) => a - b)) {
       const exits = [...level.exits.values()].reduce((a, b) => a + b, 0);
-      lines.push(
-        `VM exits of level ${number}${number === lastLevel ? '+' : ' '}  ${exits}, for each of them ${(level.cost / Math.max(1, exits)).toFixed(2)} of the machine:`,
-      );
-      for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1]))
-        lines.push(`  ${String(count).padStart(12)}  ${reasonName(reason)}`);
+      const cost = (level.cost / Math.max(1, exits)).toFixed(2);
+      lines.push(`VM exits of level ${number}${number === lastLevel ? '+' : ' '}  ${exits}, for each of them ${cost} of the machine;`);
+      lines.push('  handled with most often so many VMREADs + VMWRITEs, and a median of instructions:');
+      for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1])) {
+        const handling = level.handling.get(reason);
+        const [often = ''] = [...(handling?.accesses ?? [])].sort((a, b) => b[1] - a[1])[0] ?? [];
+        const middle = [...(handling?.instructions ?? [])].sort((a, b) => a - b)[(handling?.instructions.length ?? 0) >> 1] ?? 0;
+        lines.push(`  ${String(count).padStart(12)}  ${reasonName(reason).padEnd(20)} ${often.padStart(11)} ${String(middle).padStart(10)}`);
+      }
     }
     return lines;
   }

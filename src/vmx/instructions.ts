@@ -52,6 +52,7 @@ function target(x: Vmx, field: bigint, kind: 'read' | 'write'): Vmx['vmcs'] | un
     if (!isShadowed(x, field, bitmap)) throw operandExit(x, kind === 'read' ? Reason.vmread : Reason.vmwrite, kind === 'read' ? 1 : 0)();
   }
   if (x.v.cpl !== 0) throw protection(0);
+  if (!x.nonRoot) x.counts[kind === 'read' ? 'reads' : 'writes']++;
   const vmcs = x.nonRoot ? x.shadow : x.vmcs;
   if (vmcs.frame !== 0) return vmcs;
   fail(x, undefined, vmcs);

@@ -31,7 +31,7 @@ export class Vmx {
   readonly ept: ExtendedPaging;
   readonly spaces: AddressSpaces;
   readonly timer: PreemptionTimer;
-  readonly counts = new ExitCounts();
+  readonly counts: ExitCounts;
   /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
   trace: ((reason: number | undefined, line: string) => void) | undefined;
   /** Controls of the guest that runs, as they were at its entry (secondary: 0 when not activated). */
@@ -49,6 +49,7 @@ export class Vmx {
   constructor(p: Processor, timers: TimerQueue) {
     this.p = p;
     this.v = p.v;
+    this.counts = new ExitCounts(() => p.v.clock.retired());
     this.capabilities = capabilitiesOf(p.v.model);
     this.#offered = fieldDescriptions.map((f) => f.gate === undefined || this.capabilities.has(f.gate));
     this.vmcs = new Vmcs(p.v.pool, p.v.quads);
