@@ -2,19 +2,13 @@
  * The long suite: Debian 12's kernels and a whole Debian 12 on a disk image, driven through the serial console as a person would: npm run test:guests
  * Needs Debian with apt, root, mmdebstrap and e2fsprogs (installed when missing); says so and ends with 0 elsewhere. About five minutes.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { drive, initrdIn, kernelIn, type Step, shell, skip, work } from './drive.ts';
 
-const work = process.env.TESTUDO_WORK ?? '/var/tmp/testudo-guests';
 const root = join(work, 'root');
 const image = join(work, 'root.img');
-
-function skip(reason: string): never {
-  process.stdout.write(`skipped: ${reason}\n`);
-  process.exit(0);
-}
-const shell = (script: string): void => void execFileSync('bash', ['-euc', script], { stdio: ['ignore', 'ignore', 'inherit'] });
 
 function prepare(): void {
   if (!existsSync('/usr/bin/apt-get')) skip('no apt-get: the guests are made from Debian packages');
@@ -30,44 +24,6 @@ function prepare(): void {
     mkdir -p ${work}/generic && cd ${work} && apt-get download "$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*amd64*.deb generic`);
 }
 
-interface Step {
-  readonly expect: string;
-  readonly send?: string;
-}
-
-/** Runs testudo, waits for each text in turn and types the answer. Returns what it used of the CPU, in seconds. */
-async function drive(name: string, args: readonly string[], steps: readonly Step[], limitSeconds: number): Promise<void> {
-  const child = spawn(process.execPath, ['dist/cli/main.js', 'run', '--no-reboot', ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
-  let seen = '';
-  let all = '';
-  let at = 0;
-  const started = Date.now();
-  const timer = setTimeout(() => child.kill(), limitSeconds * 1000);
-  child.stdout.on('data', (data: Buffer) => {
-    seen += data.toString();
-    all += data.toString();
-    for (let step = steps[at]; step && seen.includes(step.expect); step = steps[at]) {
-      seen = seen.slice(seen.indexOf(step.expect) + step.expect.length);
-      if (step.send !== undefined) child.stdin.write(step.send);
-      at++;
-    }
-  });
-  const status = await new Promise<number | null>((resolve) => child.on('exit', resolve));
-  clearTimeout(timer);
-  const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  if (status !== 0 || at < steps.length) {
-    process.stdout.write(
-      `${all.slice(-3000)}\nFAILED ${name}: status ${status}, step ${at + 1} of ${steps.length} ('${steps[at]?.expect ?? 'end'}') after ${seconds} s\n`,
-    );
-    process.exit(1);
-  }
-  process.stdout.write(`${name}: ${seconds} s\n`);
-}
-
-const kernelIn = (directory: string): string =>
-  join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('vmlinuz')) ?? '');
-const initrdIn = (directory: string): string =>
-  join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('initrd')) ?? '');
 const toShell: readonly Step[] = [
   { expect: 'root@testudo:', send: 'uname -r\n' },
   { expect: '-amd64', send: 'poweroff\n' },

@@ -47,6 +47,7 @@ export function readMsr(p: Processor, number: number): bigint {
     case 0x1b: return v.get64(At.apicBase);
     case 0x3a: return v.get64(At.featureControl);
     case 0x3b: return v.get64(At.tscAdjust);
+    case 0x179: return 0n; // machine check: no banks; Xen reads it whatever CPUID says
     case 0xfe: return 0x508n; // 8 variable ranges, fixed ranges, write-combining
     case 0x6e0: return v.apic.deadline;
     case 0xc000_0080: return v.get64(At.efer);

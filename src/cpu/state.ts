@@ -70,6 +70,8 @@ export const stateLayout = layout([
   ['featureControl', 8],
   /** 0: outside VMX operation, 1: root, 2: non-root. */
   ['vmxOperation', 4],
+  /** Exits due before the next instruction: 1 monitor trap, 2 TPR below its threshold. */
+  ['vmxPending', 4],
   /** VM entries and exits add this to what the guest reads of the TSC. */
   ['vmxTscOffset', 8],
   /** TSC scaling, with 48 fraction bits; 0: none. */

@@ -15,7 +15,7 @@ import { awaitsWindow, leaveAtBoundary, type PendingInterrupts } from '../vmx/bo
 import { Primary } from '../vmx/controls.ts';
 import { leave } from '../vmx/exit.ts';
 import { Reason } from '../vmx/exit-reasons.ts';
-import type { Vmx } from '../vmx/vmx.ts';
+import { PendingExit, type Vmx } from '../vmx/vmx.ts';
 import type { Chips } from './chips.ts';
 import type { InterruptController } from './interrupts.ts';
 import type { StopReason } from './stop-reason.ts';
@@ -240,7 +240,7 @@ export class Machine {
     if (breakpoints && !faulted) v.set(At.systemFlags, v.systemFlags & ~Flag.resume);
     const met = v.get(At.debugHits);
     v.set(At.debugHits, 0);
-    if (trapped && this.vmx?.nonRoot) this.vmx.monitorTrapPending = true;
+    if (trapped && this.vmx?.nonRoot) this.vmx.setPending(PendingExit.monitorTrap);
     if (faulted) return;
     const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
     if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));

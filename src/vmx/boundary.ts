@@ -7,7 +7,7 @@ import { ExitControl, Pin, Primary } from './controls.ts';
 import { informationOf, leave } from './exit.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
-import type { Vmx } from './vmx.ts';
+import { PendingExit, type Vmx } from './vmx.ts';
 
 /** The interrupt controllers, as the run loop sees them. */
 export interface PendingInterrupts {
@@ -26,11 +26,8 @@ export function leaveAtBoundary(x: Vmx, waiting: PendingInterrupts, shadowed: bo
 }
 function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit | undefined {
   const { v } = x;
-  if (x.tprBelowThreshold) {
-    x.tprBelowThreshold = false;
-    return new VmExit(Reason.tprBelowThreshold);
-  }
-  if (x.monitorTrapPending) return new VmExit(Reason.monitorTrap);
+  if (x.isPending(PendingExit.tprBelowThreshold)) return new VmExit(Reason.tprBelowThreshold);
+  if (x.isPending(PendingExit.monitorTrap)) return new VmExit(Reason.monitorTrap);
   if (x.timer.expired) return new VmExit(Reason.preemptionTimer);
   if (shadowed) return undefined;
   const nmiBlocked = v.get(At.nmiBlocked) !== 0;
@@ -48,7 +45,7 @@ function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit 
 }
 /** Something still waits for the guest to become interruptible: the run loop must look again. */
 export const awaitsWindow = (x: Vmx): boolean =>
-  x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.monitorTrapPending || x.tprBelowThreshold);
+  x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.v.get(At.vmxPending) !== 0);
 
 const softwareTypes: readonly number[] = [EventType.software, EventType.external, EventType.nmi];
 

@@ -9,7 +9,7 @@ import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { currentInstruction } from './information.ts';
 import type { Vmx } from './vmx.ts';
-import { Operation } from './vmx.ts';
+import { Operation, PendingExit } from './vmx.ts';
 
 const Access = { to: 0, from: 1, clts: 2, lmsw: 3 } as const;
 
@@ -92,7 +92,7 @@ function writeGuestControl(x: Vmx, number: number, value: bigint): void {
       if (!x.wants(Primary.tprShadow)) return writeControl(p, 8, value);
       if (value > 15n) throw protection(0);
       v.space.write32(virtualTpr(x), Number(value) << 4);
-      if (Number(value) < (vmcs.get32(F.tprThreshold) & 15)) x.tprBelowThreshold = true;
+      if (Number(value) < (vmcs.get32(F.tprThreshold) & 15)) x.setPending(PendingExit.tprBelowThreshold);
       v.wake();
       return;
     default:

@@ -14,7 +14,7 @@ import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { loadMsrs } from './msr-lists.ts';
 import { fail, VmError } from './outcome.ts';
-import { Operation, type Vmx } from './vmx.ts';
+import { Operation, PendingExit, type Vmx } from './vmx.ts';
 
 /** ET, CD, NW and reserved bits stay as they are. */
 const keptCr0 = 0x7ffa_ffd0n;
@@ -127,7 +127,7 @@ function inject(x: Vmx, c: EntryContext): void {
   if ((c.interruption & Information.valid) !== 0) {
     const type = (c.interruption >>> 8) & 7;
     if (type === 7) {
-      x.monitorTrapPending = true;
+      x.setPending(PendingExit.monitorTrap);
       return;
     }
     const event: Interruption = {

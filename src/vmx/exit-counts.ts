@@ -102,7 +102,9 @@ export class ExitCounts {
         const handling = level.handling.get(reason);
         const [often = ''] = [...(handling?.accesses ?? [])].sort((a, b) => b[1] - a[1])[0] ?? [];
         const middle = [...(handling?.instructions ?? [])].sort((a, b) => a - b)[(handling?.instructions.length ?? 0) >> 1] ?? 0;
-        lines.push(`  ${String(count).padStart(12)}  ${reasonName(reason).padEnd(20)} ${often.padStart(11)} ${String(middle).padStart(10)}`);
+        lines.push(
+          `  ${String(count).padStart(12)}  ${reasonName(reason).padEnd(20)} ${often.padStart(11)} ${String(middle).padStart(10)}`,
+        );
       }
     }
     return lines;

@@ -172,7 +172,7 @@ function loadHost(x: Vmx): void {
   v.set64(At.stackShadow, 0n);
   v.set(At.halted, 0);
   v.set(At.debugHits, 0);
-  x.monitorTrapPending = false;
+  v.set(At.vmxPending, 0);
   x.spaces.enterRoot(x.flushesRoot);
   v.refreshMode();
   if (loadMsrs(x, vmcs.get(F.exitMsrLoad), vmcs.get32(F.exitMsrLoadCount)) !== 0) abort(x, Abort.loadingMsrs);

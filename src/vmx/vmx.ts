@@ -16,6 +16,9 @@ import { PreemptionTimer } from './preemption-timer.ts';
 import { AddressSpaces } from './spaces.ts';
 import { Vmcs } from './vmcs.ts';
 
+/** Bits of the state's `vmxPending`. */
+export const PendingExit = { monitorTrap: 1, tprBelowThreshold: 2 } as const;
+
 /** Values of the state's `vmxOperation`. */
 export const Operation = { off: 0, root: 1, nonRoot: 2 } as const;
 
@@ -39,10 +42,6 @@ export class Vmx {
   primary = 0;
   secondary = 0;
   exceptionBitmap = 0;
-  /** A monitor-trap exit is due before the next instruction. */
-  monitorTrapPending = false;
-  /** MOV to CR8 went below the threshold: an exit is due after the instruction. */
-  tprBelowThreshold = false;
   /** Instructions retired at the first and the last PAUSE of a loop. */
   readonly pauseLoop = { first: 0, last: 0 };
 
@@ -64,6 +63,12 @@ export class Vmx {
   }
   get nonRoot(): boolean {
     return this.v.get(At.vmxOperation) === Operation.nonRoot;
+  }
+  isPending(what: number): boolean {
+    return (this.v.get(At.vmxPending) & what) !== 0;
+  }
+  setPending(what: number): void {
+    this.v.set(At.vmxPending, this.v.get(At.vmxPending) | what);
   }
   get current(): bigint {
     return this.v.get64(At.vmcsPointer);

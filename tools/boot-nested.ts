@@ -1,0 +1,114 @@
+/**
+ * The long suite of guests that are hypervisors: KVM with each of its parameters and without each capability, levels 2 and 3, and Debian 12 with its own
+ * kernel and QEMU as level 1: npm run test:nested [-- kvm|debian]. The Debian part needs Debian with apt, root and e2fsprogs. About twelve minutes.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { nestedInitrd } from '../src/cli/nested.ts';
+import { drive, initrdIn, kernelIn, type Step, shell, skip, work } from './drive.ts';
+
+const only = process.argv[2];
+const vmx = 'x86-64-v2,+vmx';
+const prompt = 'testudo:~#';
+/** From the shell of one level, a guest to its shell and back. */
+const innerShell: readonly Step[] = [
+  { expect: 'busybox shell' },
+  { expect: prompt, send: '\nuname -r; nproc; poweroff\n' },
+  { expect: 'Power down' },
+];
+
+async function kvm(): Promise<void> {
+  mkdirSync(work, { recursive: true });
+  const initrd = join(work, 'nested.img');
+  writeFileSync(
+    initrd,
+    nestedInitrd(new Uint8Array(readFileSync('guest/bzImage')), new Uint8Array(readFileSync('guest/initramfs.cpio.zst'))),
+  );
+  const guest = ['--kernel', 'guest/bzImage', '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '512'];
+  const boot = (parameters: string, options: string): readonly Step[] => [
+    { expect: prompt, send: `cd /lib/modules; insmod irqbypass.ko; insmod kvm.ko; insmod kvm-intel.ko ${parameters}; cd\n` },
+    { expect: prompt, send: `kvmrun -m 96 ${options} /boot/bzImage /boot/initramfs\n` },
+    ...innerShell,
+    { expect: prompt, send: 'poweroff\n' },
+    { expect: 'Power down' },
+  ];
+  for (const parameters of [
+    '',
+    'ept=0',
+    'unrestricted_guest=0',
+    'vpid=0',
+    'preemption_timer=0',
+    'pml=0',
+    'eptad=0',
+    'enable_shadow_vmcs=0',
+    'vnmi=0',
+  ])
+    await drive(`KVM ${parameters}`, [...guest, '--cpu', vmx], boot(parameters, ''), 200);
+  for (const without of ['ept', 'vpid', 'unrestricted-guest', 'tpr-shadow', 'msr-bitmap', 'preemption-timer', 'shadow-vmcs'])
+    await drive(`KVM on a processor without ${without}`, [...guest, '--cpu', `${vmx},-${without}`], boot('', ''), 200);
+  await drive('KVM with two processors', [...guest, '--cpu', vmx], boot('', '-c 2'), 200);
+  await drive('--nested', ['--nested'], innerShell, 100);
+  await drive('--nested 2', ['--nested', '2'], innerShell, 300);
+}
+
+async function debian(): Promise<void> {
+  if (!existsSync('/usr/bin/apt-get')) skip('no apt-get: the guest is made from Debian packages');
+  if (process.getuid?.() !== 0) skip('not root: making a Debian root file system needs it');
+  const root = join(work, 'kvm-root');
+  const image = join(work, 'kvm-root.img');
+  if (!existsSync(root)) {
+    process.stdout.write('making a Debian root file system with QEMU\n');
+    shell('command -v mmdebstrap >/dev/null || apt-get install -y mmdebstrap');
+    const packages = 'systemd,systemd-sysv,udev,login,passwd,procps,kmod,initramfs-tools,linux-image-amd64,qemu-system-x86';
+    shell(`mkdir -p ${work}; mmdebstrap --variant=minbase --aptopt='APT::Install-Recommends "false"' --include=${packages} --customize-hook='echo root:root | chroot "$1" chpasswd' --customize-hook='echo "/dev/vda / ext4 defaults 0 1" > "$1/etc/fstab"' bookworm ${root}.tar
+      mkdir -p ${root} && tar -xf ${root}.tar -C ${root} && rm ${root}.tar && mkdir ${root}/root/guest`);
+  }
+  shell(
+    `cp guest/bzImage guest/initramfs.cpio.zst ${root}/root/guest/; rm -f ${image}; truncate -s 2500M ${image}; mke2fs -q -t ext4 -d ${root} -F ${image}`,
+  );
+  const qemu = 'qemu-system-x86_64 -enable-kvm -nographic -smp 2 -m 384 -initrd guest/initramfs.cpio.zst -append "console=ttyS0 quiet"';
+  const devices = '-netdev user,id=n,tftp=/root/guest -device virtio-net-pci,netdev=n -drive file=disk.img,if=virtio,format=raw';
+  const file = 'initramfs.cpio.zst';
+  await drive(
+    'Debian with its QEMU: two processors, disk, network; then Debian\u2019s kernel at level 2',
+    [
+      '--kernel',
+      kernelIn(root),
+      '--initrd',
+      initrdIn(root),
+      '--disk',
+      image,
+      '--memory',
+      '1536',
+      '--append',
+      'root=/dev/vda rw console=ttyS0',
+      '--cpu',
+      vmx,
+    ],
+    [
+      { expect: 'login:', send: 'root\n' },
+      { expect: 'assword:', send: 'root\n' },
+      { expect: ':~#', send: `truncate -s 8M disk.img; ${qemu} ${devices} -kernel guest/bzImage\n` },
+      { expect: 'busybox shell' },
+      {
+        expect: prompt,
+        send: `\nip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up; ping -c 2 10.0.2.2; tftp -g -r ${file} -l /tmp/x 10.0.2.2; dd if=/tmp/x of=/dev/vda; sync; poweroff\n`,
+      },
+      { expect: '2 packets received' },
+      { expect: 'Power down' },
+      { expect: ':~#', send: `cmp -n $(stat -c %s guest/${file}) guest/${file} disk.img && echo the same on both sides\n` },
+      { expect: '\nthe same on both sides' },
+      { expect: ':~#', send: `${qemu} -kernel /vmlinuz\n` },
+      { expect: 'busybox shell' },
+      { expect: prompt, send: '\nuname -r; poweroff\n' },
+      { expect: '-amd64' },
+      { expect: 'Power down' },
+      { expect: ':~#', send: 'poweroff -f\n' },
+      { expect: 'Power down' },
+    ],
+    600,
+  );
+}
+
+if (only !== 'debian') await kvm();
+if (only !== 'kvm') await debian();

@@ -1,0 +1,50 @@
+/** Drives testudo through its serial console as a person would: waits for a text, types the answer. */
+import { execFileSync, spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+export const work = process.env.TESTUDO_WORK ?? '/var/tmp/testudo-guests';
+export function skip(reason: string): never {
+  process.stdout.write(`skipped: ${reason}\n`);
+  process.exit(0);
+}
+export const shell = (script: string): void => void execFileSync('bash', ['-euc', script], { stdio: ['ignore', 'ignore', 'inherit'] });
+/** The kernel and the initramfs in a root file system's `/boot`. */
+export const kernelIn = (directory: string): string =>
+  join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('vmlinuz')) ?? '');
+export const initrdIn = (directory: string): string =>
+  join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('initrd')) ?? '');
+
+export interface Step {
+  readonly expect: string;
+  readonly send?: string;
+}
+
+/** Runs testudo, waits for each text in turn and types the answer; ends the program when something else happens. */
+export async function drive(name: string, args: readonly string[], steps: readonly Step[], limitSeconds: number): Promise<void> {
+  const child = spawn(process.execPath, ['dist/cli/main.js', 'run', '--no-reboot', ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let seen = '';
+  let all = '';
+  let at = 0;
+  const started = Date.now();
+  const timer = setTimeout(() => child.kill(), limitSeconds * 1000);
+  child.stdout.on('data', (data: Buffer) => {
+    seen += data.toString();
+    all += data.toString();
+    for (let step = steps[at]; step && seen.includes(step.expect); step = steps[at]) {
+      seen = seen.slice(seen.indexOf(step.expect) + step.expect.length);
+      if (step.send !== undefined) child.stdin.write(step.send);
+      at++;
+    }
+  });
+  const status = await new Promise<number | null>((resolve) => child.on('exit', resolve));
+  clearTimeout(timer);
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  if (status !== 0 || at < steps.length) {
+    process.stdout.write(
+      `${all.slice(-3000)}\nFAILED ${name}: status ${status}, step ${at + 1} of ${steps.length} ('${steps[at]?.expect ?? 'end'}') after ${seconds} s\n`,
+    );
+    process.exit(1);
+  }
+  process.stdout.write(`${name}: ${seconds} s\n`);
+}
