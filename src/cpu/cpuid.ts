@@ -9,12 +9,12 @@ import { type VmxFeature, vmxFeatureNeeds, vmxFeatures } from './vmx-features.ts
 type Bit = readonly [leaf: '1c' | '1d' | '7b' | '7c' | '7d' | 'd1a' | 'e1c' | 'e1d', bit: number];
 
 /** Instruction-set features that can be switched, with their CPUID bits. */
-const featureBits: Readonly<Partial<Record<Feature | 'pcid' | 'umip' | 'smep' | 'erms' | 'fsrm' | 'tsc-deadline' | 'x2apic' | 'pdpe1gb' | 'lahf' | 'vmx', Bit>>> = {
+const featureBits: Readonly<Partial<Record<Feature | 'pcid' | 'umip' | 'smep' | 'erms' | 'fsrm' | 'tsc-deadline' | 'x2apic' | 'pdpe1gb' | 'lahf' | 'vmx' | 'arch-capabilities', Bit>>> = {
   sse3: ['1c', 0], pclmulqdq: ['1c', 1], ssse3: ['1c', 9], cx16: ['1c', 13], vmx: ['1c', 5], pcid: ['1c', 17], sse4_1: ['1c', 19], sse4_2: ['1c', 20], x2apic: ['1c', 21],
   movbe: ['1c', 22], popcnt: ['1c', 23], 'tsc-deadline': ['1c', 24], aes: ['1c', 25], xsave: ['1c', 26], rdrand: ['1c', 30],
   mmx: ['1d', 23], fxsr: ['1d', 24], sse: ['1d', 25], sse2: ['1d', 26],
   fsgsbase: ['7b', 0], bmi1: ['7b', 3], smep: ['7b', 7], bmi2: ['7b', 8], erms: ['7b', 9], invpcid: ['7b', 10], rdseed: ['7b', 18], adx: ['7b', 19], smap: ['7b', 20],
-  clflushopt: ['7b', 23], clwb: ['7b', 24], umip: ['7c', 2], rdpid: ['7c', 22], fsrm: ['7d', 4], serialize: ['7d', 14],
+  clflushopt: ['7b', 23], clwb: ['7b', 24], umip: ['7c', 2], rdpid: ['7c', 22], fsrm: ['7d', 4], serialize: ['7d', 14], 'arch-capabilities': ['7d', 29],
   xsaveopt: ['d1a', 0], xsavec: ['d1a', 1], xsaves: ['d1a', 3],
   lahf: ['e1c', 0], lzcnt: ['e1c', 5], prefetchw: ['e1c', 8], pdpe1gb: ['e1d', 26], rdtscp: ['e1d', 27],
 };
@@ -23,7 +23,7 @@ export type FeatureName = keyof typeof featureBits;
 const featureNames = Object.keys(featureBits) as FeatureName[];
 
 const level1: readonly FeatureName[] = ['mmx', 'fxsr', 'sse', 'sse2'];
-const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', 'erms', 'fsrm', 'rdtscp', 'pdpe1gb', 'prefetchw', 'lahf'];
+const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', 'erms', 'fsrm', 'rdtscp', 'pdpe1gb', 'prefetchw', 'lahf', 'arch-capabilities'];
 const level2: readonly FeatureName[] = [...level1, ...machine, 'sse3', 'ssse3', 'cx16', 'sse4_1', 'sse4_2', 'popcnt'];
 const everything = [...featureNames, ...vmxFeatures];
 

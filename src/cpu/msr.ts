@@ -10,6 +10,11 @@ const plain: Readonly<Record<number, StateField>> = {
   3221225601: 'star', 3221225602: 'lstar', 3221225603: 'cstar', 3221225604: 'sfmask', 3221225730: 'kernelGsBase', 3221225731: 'tscAux',
 };
 const addresses = new Set([0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0102]);
+/**
+ * What this processor does not suffer from: RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO,
+ * BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO. Hypervisors that read it leave page tables and caches in peace.
+ */
+const archCapabilities = 0xd10_e179n;
 /** Read as a constant; writes of any value are accepted and forgotten. */
 const constants: Readonly<Record<number, bigint>> = { 23: 0n, 52: 0n, 139: 1n << 32n, 206: 0n, 320: 0n };
 
@@ -47,6 +52,9 @@ export function readMsr(p: Processor, number: number): bigint {
     case 0x1b: return v.get64(At.apicBase);
     case 0x3a: return v.get64(At.featureControl);
     case 0x3b: return v.get64(At.tscAdjust);
+    case 0x10a:
+      if (v.model.features.has('arch-capabilities')) return archCapabilities;
+      throw protection(0);
     case 0x179: return 0n; // machine check: no banks; Xen reads it whatever CPUID says
     case 0xfe: return 0x508n; // 8 variable ranges, fixed ranges, write-combining
     case 0x6e0: return v.apic.deadline;

@@ -74,7 +74,7 @@ export class PageWalk {
     this.#v = v;
   }
 
-  /** Translates or throws #PF (CR2 set); the result is in `found`, its page number is returned. */
+  /** Translates or throws: #PF, or a VM exit of the second stage. The result is in `found`, its page number is returned. */
   translate(low: number, high: number, access: Access): number {
     const v = this.#v;
     const cr0 = v.cr0;
