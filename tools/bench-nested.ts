@@ -1,6 +1,6 @@
 /**
  * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]
- * User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
+ * `-- --kvm ept=0,...` sets parameters of the kvm-intel module. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,8 +18,12 @@ async function main(): Promise<void> {
     process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
     return;
   }
-  const only = process.argv.indexOf('--only');
-  const names = only < 0 ? Object.values(groups).flat() : (process.argv[only + 1] ?? '').split(',');
+  const argument = (name: string): string | undefined => {
+    const at = process.argv.indexOf(name);
+    return at < 0 ? undefined : process.argv[at + 1];
+  };
+  const names = argument('--only')?.split(',') ?? Object.values(groups).flat();
+  const kvm = argument('--kvm');
   const suite = names.flatMap((name) => [name, name]).join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
@@ -34,7 +38,14 @@ async function main(): Promise<void> {
     writeFileSync(outer, Buffer.concat([readFileSync(inner), ...boot]));
     const times = await run('testudo', [
       ...[process.execPath, 'dist/cli/main.js', 'run', '--no-reboot', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
-      ...['--kernel', 'guest/bzImage', '--initrd', outer, '--append', `console=ttyS0 quiet panic=-1 nested suite=${suite}`],
+      ...[
+        '--kernel',
+        'guest/bzImage',
+        '--initrd',
+        outer,
+        '--append',
+        `console=ttyS0 quiet panic=-1 nested ${kvm === undefined ? '' : `kvm=${kvm} `}suite=${suite}`,
+      ],
     ]);
     report(names, times);
   } finally {
