@@ -4,7 +4,7 @@ import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { setSegment } from '../cpu/segments.ts';
 import { At, Efer, Flag } from '../cpu/state.ts';
 import { noVmcs } from '../cpu/vcpu.ts';
-import { EntryContext } from './checks/context.ts';
+import { type Check, EntryContext } from './checks/context.ts';
 import { controlChecks } from './checks/controls.ts';
 import { guestChecks } from './checks/guest.ts';
 import { hostChecks } from './checks/host.ts';
@@ -22,16 +22,19 @@ const keptCr0 = 0x7ffa_ffd0n;
 /** The next address and operation are set when this returns. May throw a VM exit that the injected event met. */
 export function enter(x: Vmx): void {
   const c = new EntryContext(x);
-  const controls = controlChecks.find((check) => !check.holds(c));
+  const always = x.checked.has(x.current);
+  const failing = (checks: readonly Check[]): Check | undefined => checks.find((check) => (!always || check.always) && !check.holds(c));
+  const controls = failing(controlChecks);
   if (controls) return refuse(x, controls.row, VmError.invalidControls);
-  const host = hostChecks.find((check) => !check.holds(c));
+  const host = failing(hostChecks);
   if (host) return refuse(x, host.row, VmError.invalidHostState);
-  const guest = guestChecks.find((check) => !check.holds(c));
+  const guest = failing(guestChecks);
   if (guest) {
     x.trace?.(Reason.invalidGuestState, `vm entry fails: row ${guest.row}`);
     x.counts.failedEntries++;
     return failEntry(x, Reason.invalidGuestState, guest.qualification ?? 0);
   }
+  x.checked.add(x.current);
   x.spaces.leave();
   loadGuest(x, c);
   x.v.set(At.vmxOperation, Operation.nonRoot);

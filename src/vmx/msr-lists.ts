@@ -5,13 +5,14 @@ import { msrListMax } from './capabilities.ts';
 import type { Vmx } from './vmx.ts';
 
 const recordBytes = 16;
+const none: readonly number[] = [];
 /** FS and GS base have fields of their own; an APIC in x2APIC mode and microcode are no business of a list. */
 const forbiddenLoads = new Set([0xc000_0100, 0xc000_0101, 0x79, 0x8b, 0x9b]);
 const isApic = (number: number): boolean => number >= 0x800 && number <= 0x8ff;
 
 /** The region may have been written behind our back since it was checked: addresses are cut to what exists, counts to what is offered. */
 const addressesOf = (area: bigint, count: number): readonly number[] =>
-  Array.from({ length: Math.min(count, msrListMax) }, (_, n) => Number(area & 0xff_ffff_fff0n) + n * recordBytes);
+  count === 0 ? none : Array.from({ length: Math.min(count, msrListMax) }, (_, n) => Number(area & 0xff_ffff_fff0n) + n * recordBytes);
 
 /** Loads; returns 0, or the 1-based number of the entry that failed. */
 export function loadMsrs(x: Vmx, area: bigint, count: number): number {

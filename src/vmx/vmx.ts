@@ -8,6 +8,7 @@ import { noVmcs, type Vcpu } from '../cpu/vcpu.ts';
 import { pageBytes } from '../memory/pool.ts';
 import type { TimerQueue } from '../time/timers.ts';
 import { type Capabilities, capabilitiesOf } from './capabilities.ts';
+import { CheckedRegions } from './checked.ts';
 import { Primary, Secondary } from './controls.ts';
 import { ExtendedPaging } from './ept.ts';
 import { ExitCounts } from './exit-counts.ts';
@@ -32,6 +33,7 @@ export class Vmx {
   /** The VMCS that the link pointer names, while VMCS shadowing is used. */
   readonly shadow: Vmcs;
   readonly ept: ExtendedPaging;
+  readonly checked = new CheckedRegions();
   readonly spaces: AddressSpaces;
   readonly timer: PreemptionTimer;
   readonly counts: ExitCounts;
@@ -111,6 +113,7 @@ export class Vmx {
     const region = new Vmcs(this.v.pool, this.v.quads);
     region.select(this.frameAt(pointer));
     region.launched = false;
+    this.checked.forget(pointer);
   }
   wantsPin(bit: number): boolean {
     return (this.pin & bit) !== 0;

@@ -727,6 +727,27 @@ static void ept(void) {
   }
 }
 
+/* What was checked once is checked again when it is written. */
+static void again(void) {
+  base(g_vmcall);
+  outcome(0);
+  expect("an entry after another", "outcome", outcome(1), VMCALL);
+  vmwrite(G_CS_RIGHTS, 0xa093);
+  expect("a bad guest field written between entries", "outcome", outcome(1), GUEST_STATE);
+  vmwrite(G_CS_RIGHTS, 0xa09b);
+  expect("and put right", "outcome", outcome(1), VMCALL);
+  vmwrite(PIN, pin & ~2ul);
+  expect("a bad control written between entries", "outcome", outcome(1), FAIL(7));
+  vmwrite(PIN, pin);
+  vmwrite(H_CS, 0);
+  expect("a bad host field written between entries", "outcome", outcome(1), FAIL(8));
+  vmwrite(H_CS, 8);
+  vmwrite(G_RIP, 1ul << 60);
+  expect("a bad RIP written between entries", "outcome", outcome(1), GUEST_STATE);
+  vmwrite(G_RIP, address(g_vmcall));
+  expect("and a good one", "outcome", outcome(1), VMCALL);
+}
+
 static void host_state(void) {
   struct __attribute__((packed)) { u16 limit; u64 base; } table;
   u16 selector;
@@ -834,6 +855,7 @@ void main(void) {
   windows();
   ept();
   host_state();
+  again();
   vmclear(address(vmcs));
   expect("VMXOFF", "outcome", vmxoff(), 0);
   expect("VMREAD after VMXOFF is #UD", "outcome", vmread_outcome(REASON), 106);

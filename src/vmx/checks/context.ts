@@ -11,6 +11,8 @@ export interface Check {
   /** As in the manual's order: C controls, H host state, G guest state. */
   readonly row: string;
   readonly holds: (x: EntryContext) => boolean;
+  /** It depends on more than fields that VMWRITE sets, or on RIP: also made when nothing was written since the last entry. */
+  readonly always?: true;
   /** Exit qualification of a guest-state failure; 0 when absent. */
   readonly qualification?: number;
 }

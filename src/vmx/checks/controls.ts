@@ -40,6 +40,7 @@ export const controlChecks: readonly Check[] = [
   { row: 'C14', holds: (c) => !primary(c, Primary.tprShadow) || c.vmcs.get32(F.tprThreshold) < 16 },
   {
     row: 'C15',
+    always: true,
     holds: (c) => {
       if (!primary(c, Primary.tprShadow)) return true;
       const tpr = c.x.v.space.read32(Number(c.vmcs.get(F.virtualApic)) + 0x80);

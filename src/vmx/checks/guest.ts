@@ -57,7 +57,7 @@ export const guestChecks: readonly Check[] = [
     row: 'G1',
     holds: (c) => (c.rflags & reservedFlags) === 0n && (c.rflags & 2n) !== 0n && (!c.virtual8086 || (!c.ia32e && protectedMode(c))),
   },
-  { row: 'G18', holds: (c) => isGuestRip(c) },
+  { row: 'G18', always: true, holds: (c) => isGuestRip(c) },
   { row: 'G19', holds: (c) => activity(c) <= 3 },
   { row: 'G19', holds: (c) => activity(c) !== Activity.hlt || ((c.vmcs.get32(F.guestSsRights) >> 5) & 3) === 0 },
   { row: 'G19', holds: (c) => activity(c) === Activity.active || (blocking(c) & (Blocking.sti | Blocking.movSs)) === 0 },
@@ -69,7 +69,7 @@ export const guestChecks: readonly Check[] = [
   { row: 'G21', holds: (c) => !injects(c, 2) || (c.pin & Pin.virtualNmis) === 0 || (blocking(c) & Blocking.nmi) === 0, qualification: 3 },
   { row: 'G22', holds: (c) => (c.vmcs.get(F.guestPendingDebug) & ~0x1_500fn) === 0n },
   { row: 'G22', holds: (c) => hasFittingStep(c) },
-  { row: 'G23', holds: (c) => isLink(c), qualification: 4 },
+  { row: 'G23', always: true, holds: (c) => isLink(c), qualification: 4 },
   { row: 'G24', holds: (c) => hasPdptes(c), qualification: 2 },
 ];
 

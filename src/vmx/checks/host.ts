@@ -17,7 +17,7 @@ const canonicalFields = [F.hostFsBase, F.hostGsBase, F.hostTrBase, F.hostGdtrBas
 const cr4 = (c: EntryContext): bigint => c.vmcs.get(F.hostCr4);
 
 export const hostChecks: readonly Check[] = [
-  { row: 'H1', holds: (c) => c.host64 === c.longNow && (c.longNow || !c.ia32e) },
+  { row: 'H1', always: true, holds: (c) => c.host64 === c.longNow && (c.longNow || !c.ia32e) },
   { row: 'H2', holds: (c) => isFixedCr0(c.vmcs.get(F.hostCr0), c.capabilities.cr0Fixed0) },
   { row: 'H2', holds: (c) => isFixedCr4(cr4(c), c.capabilities.cr4Fixed1) },
   { row: 'H2', holds: (c) => inRange(c.vmcs.get(F.hostCr3)) },

@@ -1,0 +1,29 @@
+/**
+ * Which VMCSs need no checks at their next entry: those that passed them, and whose fields nobody wrote since but an exit, which saves what is legal.
+ * Most entries of a hypervisor follow a VMWRITE of RIP alone. The manual lets a processor keep such knowledge; plain stores to a region are undefined.
+ */
+
+import { present } from '../base/assert.ts';
+import { F, FieldType, fieldDescriptions, fieldType } from './fields.ts';
+
+const remembered = 32;
+/** Has a check of its own at every entry. */
+const ripEncoding = present(fieldDescriptions[F.guestRip], 'RIP').encoding;
+
+export class CheckedRegions {
+  readonly #pointers = new Set<bigint>();
+
+  has(pointer: bigint): boolean {
+    return this.#pointers.has(pointer);
+  }
+  add(pointer: bigint): void {
+    if (this.#pointers.size >= remembered) this.#pointers.clear();
+    this.#pointers.add(pointer);
+  }
+  forget(pointer: bigint): void {
+    this.#pointers.delete(pointer);
+  }
+  written(pointer: bigint, encoding: number): void {
+    if (encoding !== ripEncoding && fieldType(encoding) !== FieldType.readOnly) this.#pointers.delete(pointer);
+  }
+}
