@@ -1,8 +1,8 @@
 /** Capabilities of VMX that `--cpu` can switch off (`+vmx,-ept`); `vmx/capabilities.ts` says what each of them offers. */
 export const vmxFeatures = [
   'ept', 'vpid', 'unrestricted-guest', 'virtual-nmi', 'preemption-timer', 'tpr-shadow', 'msr-bitmap', 'eptad', 'pml', 'shadow-vmcs', 'tsc-scaling',
-  'pause-loop', 'desc-exiting',
+  'pause-loop', 'desc-exiting', 'vmfunc',
 ] as const;
 export type VmxFeature = (typeof vmxFeatures)[number];
 /** What a capability needs: switching that off switches this off. */
-export const vmxFeatureNeeds: Readonly<Partial<Record<VmxFeature, VmxFeature>>> = { 'unrestricted-guest': 'ept', eptad: 'ept', pml: 'eptad' };
+export const vmxFeatureNeeds: Readonly<Partial<Record<VmxFeature, VmxFeature>>> = { 'unrestricted-guest': 'ept', eptad: 'ept', pml: 'eptad', vmfunc: 'ept' };

@@ -2,7 +2,7 @@
 import { legalCr4 } from '../cpu/control.ts';
 import type { CpuModel } from '../cpu/cpuid.ts';
 import type { VmxFeature } from '../cpu/vmx-features.ts';
-import { EntryControl, ExitControl, Pin, Primary, Secondary } from './controls.ts';
+import { EntryControl, ExitControl, Pin, Primary, Secondary, VmFunction } from './controls.ts';
 import { highestIndex } from './fields.ts';
 
 /** Of 32 control bits: those that must be 1, and those that may be. */
@@ -86,6 +86,7 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
       when('pause-loop', Secondary.pauseLoop),
       cpu('rdrand', Secondary.rdrand),
       cpu('invpcid', Secondary.invpcid),
+      when('vmfunc', Secondary.vmFunctions),
       when('shadow-vmcs', Secondary.vmcsShadowing),
       cpu('rdseed', Secondary.rdseed),
       when('pml', Secondary.pml),
@@ -140,5 +141,6 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
   msrs.set(0x48e, msr(primary));
   msrs.set(0x48f, msr(exit));
   msrs.set(0x490, msr(entry));
+  if (has('vmfunc')) msrs.set(0x491, VmFunction.eptpSwitching);
   return { has, pin, primary, secondary, exit, entry, cr0Fixed0, cr4Fixed1, msrs };
 }

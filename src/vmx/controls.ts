@@ -36,6 +36,7 @@ export const Secondary = {
   pauseLoop: 1 << 10,
   rdrand: 1 << 11,
   invpcid: 1 << 12,
+  vmFunctions: 1 << 13,
   vmcsShadowing: 1 << 14,
   rdseed: 1 << 16,
   pml: 1 << 17,
@@ -61,5 +62,7 @@ export const Blocking = { sti: 1, movSs: 2, smi: 4, nmi: 8 } as const;
 export const Activity = { active: 0, hlt: 1, shutdown: 2, waitForSipi: 3 } as const;
 /** Valid bit, error-code bit and NMI-unblocking bit of interruption information. */
 export const Interruption = { valid: 1 << 31, errorCode: 1 << 11, nmiUnblocked: 1 << 12 } as const;
+/** Bits of the VM-function controls. */
+export const VmFunction = { eptpSwitching: 1n } as const;
 /** Bits of EPTP. */
 export const EptPointer = { accessedDirty: 1n << 6n } as const;

@@ -22,8 +22,8 @@ const keptCr0 = 0x7ffa_ffd0n;
 /** The next address and operation are set when this returns. May throw a VM exit that the injected event met. */
 export function enter(x: Vmx): void {
   const c = new EntryContext(x);
-  const always = x.checked.has(x.current);
-  const failing = (checks: readonly Check[]): Check | undefined => checks.find((check) => (!always || check.always) && !check.holds(c));
+  const known = x.checked.has(x.current);
+  const failing = (checks: readonly Check[]): Check | undefined => checks.find((check) => (!known || check.always) && !check.holds(c));
   const controls = failing(controlChecks);
   if (controls) return refuse(x, controls.row, VmError.invalidControls);
   const host = failing(hostChecks);

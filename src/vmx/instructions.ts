@@ -9,10 +9,11 @@ import { readField, writeField } from './access.ts';
 import { vmcsRevision } from './capabilities.ts';
 import { isPageAddress } from './checks/context.ts';
 import { isFixedCr0, isFixedCr4 } from './checks/host.ts';
-import { Secondary } from './controls.ts';
+import { Secondary, VmFunction } from './controls.ts';
 import { enter, mayEnter } from './entry.ts';
 import { isEptPointer } from './ept.ts';
 import { Reason } from './exit-reasons.ts';
+import { F } from './fields.ts';
 import { currentInstruction, displacementOf, instructionInformation } from './information.ts';
 import { fail, succeed, VmError } from './outcome.ts';
 import { shadowIndicator } from './vmcs.ts';
@@ -106,6 +107,9 @@ function loadPointer(x: Vmx, address: bigint): void {
   succeed(x);
 }
 
+/** Of the EPTP list, one page. */
+const eptpListEntries = 512;
+
 const invalidation = { address: 0n, single: 1n, all: 2n, keepGlobals: 3n } as const;
 
 function invalidateEpt(x: Vmx, type: bigint, address: bigint): void {
@@ -143,6 +147,20 @@ function call(x: Vmx): void {
   fail(x, VmError.vmcallInRoot);
   x.v.jump(x.v.nextIp);
 }
+/** VMFUNC: EPTP switching is the only function there is. SDM 3C, 26.5.6. */
+function vmFunction(x: Vmx): void {
+  const { v, vmcs } = x;
+  if (!x.nonRoot || !x.wantsSecondary(Secondary.vmFunctions) || v.low(At.gpr, 0) >= 64) throw undefinedOpcode();
+  const index = v.low(At.gpr, 1);
+  const switches = v.low(At.gpr, 0) === 0 && (vmcs.get(F.vmFunctionControls) & VmFunction.eptpSwitching) !== 0n;
+  if (!switches || index >= eptpListEntries) throw plainExit(Reason.vmfunc)();
+  const pointer = v.space.read64(Number(vmcs.get(F.eptpList) & 0xff_ffff_f000n) + index * 8);
+  if (!isEptPointer(pointer, x.capabilities.has('eptad'))) throw plainExit(Reason.vmfunc)();
+  vmcs.set(F.eptPointer, pointer);
+  v.jump(v.nextIp);
+  x.ept.use(pointer, x.secondary);
+  x.spaces.switchEpt(x.wantsSecondary(Secondary.vpid) ? vmcs.get32(F.vpid) : 0, pointer);
+}
 function launch(x: Vmx, resume: boolean): void {
   common(x, plainExit(resume ? Reason.vmresume : Reason.vmlaunch));
   if (mayEnter(x, resume)) enter(x);
@@ -152,9 +170,7 @@ function launch(x: Vmx, resume: boolean): void {
 export function vmxInstructions(x: Vmx): Helpers<VmxHelperName> {
   return {
     vmCall: () => call(x),
-    vmFunction: () => {
-      throw undefinedOpcode(); // no VM functions are offered
-    },
+    vmFunction: () => vmFunction(x),
     vmLaunch: (_p, resume) => launch(x, resume !== 0n),
     vmxOff: () => turnOff(x),
     vmxOn: (_p, address) => turnOn(x, address),

@@ -75,7 +75,7 @@ export class AddressSpaces {
       if (n > 0 && s.vpid >= 0 && test(s.vpid, s.eptPointer)) this.#v.flushTlbContext(n);
     });
   }
-  /** VMFUNC: another EPT pointer for the guest that runs. */
+  /** Another EPT pointer for the guest that runs. */
   switchEpt(vpid: number, eptPointer: bigint): void {
     this.leave();
     this.enterGuest(vpid, eptPointer);

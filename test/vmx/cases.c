@@ -11,12 +11,12 @@ int vm_enter(int resume);
 G(vmcall) G(cpuid) G(hlt) G(invd) G(wbinvd) G(invlpg) G(rdpmc) G(rdtsc) G(rdtscp) G(pause) G(rdmsr) G(wrmsr) G(in8) G(in16) G(out32) G(outsb) G(repinsw)
 G(mov_to_cr0) G(mov_to_cr3) G(mov_from_cr3) G(mov_to_cr4) G(mov_from_cr0) G(mov_from_cr4) G(mov_to_cr8) G(mov_from_cr8) G(clts) G(lmsw) G(mov_to_dr7) G(mov_from_dr0)
 G(xsetbv) G(vmclear) G(vmptrld) G(vmptrst) G(vmxon) G(vmread) G(vmread_mem) G(vmwrite) G(vmlaunch) G(vmresume) G(vmxoff) G(invept) G(invvpid) G(sgdt) G(lidt) G(str) G(lldt)
-G(rdrand) G(int3) G(ud2) G(div) G(gp) G(load) G(store) G(call_rsi) G(nop) G(sti_nop) G(loop) G(int20) G(popf_tf) G(iret)
+G(rdrand) G(int3) G(ud2) G(div) G(gp) G(load) G(store) G(call_rsi) G(nop) G(sti_nop) G(loop) G(int20) G(popf_tf) G(iret) G(vmfunc)
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 enum {
   VPID = 0, G_ES = 0x800, G_CS = 0x802, G_SS = 0x804, G_LDTR = 0x80c, G_TR = 0x80e, H_ES = 0xc00, H_CS = 0xc02, H_SS = 0xc04, H_DS = 0xc06, H_TR = 0xc0c,
-  IO_A = 0x2000, IO_B = 0x2002, MSR_BITMAP = 0x2004, EXIT_STORE = 0x2006, EXIT_LOAD = 0x2008, ENTRY_LOAD = 0x200a, TSC_OFFSET = 0x2010, VAPIC = 0x2012, EPTP = 0x201a,
+  IO_A = 0x2000, IO_B = 0x2002, MSR_BITMAP = 0x2004, EXIT_STORE = 0x2006, EXIT_LOAD = 0x2008, ENTRY_LOAD = 0x200a, TSC_OFFSET = 0x2010, VAPIC = 0x2012, VM_FUNCTIONS = 0x2018, EPTP = 0x201a, EPTP_LIST = 0x2024,
   GUEST_PHYSICAL = 0x2400, LINK = 0x2800, G_DEBUGCTL = 0x2802, G_PAT = 0x2804, G_EFER = 0x2806, H_PAT = 0x2c00, H_EFER = 0x2c02,
   PIN = 0x4000, PROC = 0x4002, EXCEPTIONS = 0x4004, PF_MASK = 0x4006, PF_MATCH = 0x4008, CR3_TARGETS = 0x400a, EXIT = 0x400c, EXIT_STORE_COUNT = 0x400e, EXIT_LOAD_COUNT = 0x4010,
   ENTRY = 0x4012, ENTRY_LOAD_COUNT = 0x4014, INJECT = 0x4016, INJECT_CODE = 0x4018, INJECT_LENGTH = 0x401a, TPR_THRESHOLD = 0x401c, PROC2 = 0x401e,
@@ -54,6 +54,7 @@ enum { EXT_INT = 1, NMI_EXIT = 8, VNMI = 32, PREEMPTION = 64 };
 #define VPID_ON 32u
 #define WBINVD_EXIT 64u
 #define UNRESTRICTED 128u
+#define VMFUNC (1u << 13)
 #define RDRAND_EXIT (1u << 11)
 #define VALID (1u << 31)
 
@@ -714,6 +715,33 @@ static void ept(void) {
     violation("EPT execute-only: read", g_load, at, 48, 0x1a1, at);
   }
   map();
+  if (proc2_may & VMFUNC) {
+    static u64 list[512] __attribute__((aligned(4096))), other4[512] __attribute__((aligned(4096)));
+#define FUNCTION do { UNDER_EPT(g_vmfunc); vmwrite(PROC2, proc2 | EPT | VMFUNC); vmwrite(VM_FUNCTIONS, 1); vmwrite(EPTP_LIST, address(list)); REG(RSI, at); } while (0)
+    for (int n = 0; n < 512; n++) { list[n] = 0; other4[n] = ept4[n]; }
+    list[3] = address(other4) | 0x1e;
+    FUNCTION; REG(RCX, 3);
+    expect("VMFUNC switches the EPT pointer", "outcome", outcome(0), VMCALL);
+    expect("VMFUNC: the field", "pointer", vmread(EPTP), list[3]);
+    other4[0] = 0; invept(2, 0, 0);
+    FUNCTION; REG(RCX, 3);
+    expect("VMFUNC: the new tables hold at once", "outcome", outcome(0), 48);
+    FUNCTION; REG(RCX, 2);
+    expect("VMFUNC of an invalid pointer", "outcome", outcome(0), 59);
+    expect("VMFUNC of an invalid pointer: length", "length", vmread(LENGTH), 3);
+    FUNCTION; REG(RCX, 512);
+    expect("VMFUNC beyond the list", "outcome", outcome(0), 59);
+    FUNCTION; REG(RAX, 1);
+    expect("VMFUNC of an unknown function", "outcome", outcome(0), 59);
+    FUNCTION; vmwrite(VM_FUNCTIONS, 0);
+    expect("VMFUNC that is not enabled", "outcome", outcome(0), 59);
+    FUNCTION; vmwrite(VM_FUNCTIONS, 2);
+    expect("an unknown VM function", "outcome", outcome(0), FAIL(7));
+    FUNCTION; vmwrite(EPTP_LIST, 8);
+    expect("EPTP list unaligned", "outcome", outcome(0), FAIL(7));
+    UNDER_EPT(g_vmfunc); vmwrite(EXCEPTIONS, 1 << 6);
+    expect("VMFUNC without its control is #UD", "outcome", outcome(0), 0);
+  }
   if (proc2_may & UNRESTRICTED) {
     page[0] = 0x0f; page[1] = 0x01; page[2] = 0xc1;
     /* real mode: the page is reached with a CS base of its own */

@@ -1,6 +1,6 @@
 /** Checks on the VMX controls; a failure is VMfailValid with error 7. SDM 3C, 27.2.1. The rows have the manual's order. */
 import { allows } from '../capabilities.ts';
-import { ExitControl, Interruption, Pin, Primary, Secondary } from '../controls.ts';
+import { ExitControl, Interruption, Pin, Primary, Secondary, VmFunction } from '../controls.ts';
 import { isEptPointer } from '../ept.ts';
 import { F } from '../fields.ts';
 import { type Check, type EntryContext, isMsrArea, isPageAddress } from './context.ts';
@@ -25,6 +25,12 @@ function isEvent(c: EntryContext): boolean {
 /** In real mode no error code is pushed. */
 const takesErrorCode = (c: EntryContext): boolean =>
   typeOf(c) === 3 && pushesErrorCode.includes(vectorOf(c)) && (!c.unrestricted || (c.guestCr0 & 1n) !== 0n);
+
+function hasVmFunctions(c: EntryContext): boolean {
+  const functions = c.vmcs.get(F.vmFunctionControls);
+  if ((functions & ~VmFunction.eptpSwitching) !== 0n) return false;
+  return functions === 0n || (c.usesEpt && page(c, F.eptpList));
+}
 
 export const controlChecks: readonly Check[] = [
   { row: 'C1', holds: (c) => allows(c.capabilities.pin, c.pin) },
@@ -51,6 +57,7 @@ export const controlChecks: readonly Check[] = [
   { row: 'C20', holds: (c) => (!c.unrestricted && !secondary(c, Secondary.pml)) || c.usesEpt },
   { row: 'C20', holds: (c) => !secondary(c, Secondary.pml) || page(c, F.pmlAddress) },
   { row: 'C21', holds: (c) => !secondary(c, Secondary.vpid) || c.vmcs.get32(F.vpid) !== 0 },
+  { row: 'C22', holds: (c) => !secondary(c, Secondary.vmFunctions) || hasVmFunctions(c) },
   { row: 'C23', holds: (c) => !secondary(c, Secondary.tscScaling) || c.vmcs.get(F.tscMultiplier) !== 0n },
   { row: 'C25', holds: (c) => allows(c.capabilities.exit, c.exit) },
   { row: 'C25', holds: (c) => (c.exit & ExitControl.savePreemptionTimer) === 0 || pin(c, Pin.preemptionTimer) },
