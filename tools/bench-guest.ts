@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decompress } from 'fzstd';
+import { appendCpio, cpioProgram } from '../src/firmware/cpio.ts';
 
 const limitMs = 15 * 60_000;
 export const has = (program: string): boolean => {
@@ -14,27 +15,14 @@ export const has = (program: string): boolean => {
   }
 };
 
-/** One file of a cpio archive in the "newc" format. */
-export function cpioEntry(name: string, mode: number, data: Uint8Array): Uint8Array {
-  const path = Buffer.from(`${name}\0`);
-  const fields = [0, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, path.length, 0];
-  const head = Buffer.concat([Buffer.from(`070701${fields.map((f) => f.toString(16).padStart(8, '0')).join('')}`), path]);
-  const padded = (bytes: Uint8Array): Uint8Array => Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
-  return Buffer.concat([padded(head), padded(data)]);
-}
-
 /** The default guest's files, then ours. */
 export async function makeInitrd(folder: string): Promise<string> {
   const programs = join(folder, 'programs');
   execFileSync('gcc', ['-O2', '-static', '-o', programs, 'bench/programs.c', '-lm'], { stdio: ['ignore', 'ignore', 'inherit'] });
   const guest = decompress(new Uint8Array(readFileSync('guest/initramfs.cpio.zst')));
-  const own = [
-    cpioEntry('init', 0o100755, readFileSync('bench/init')),
-    cpioEntry('bin/programs', 0o100755, readFileSync(programs)),
-    cpioEntry('TRAILER!!!', 0, new Uint8Array()),
-  ];
+  const own = [cpioProgram('init', readFileSync('bench/init')), cpioProgram('bin/programs', readFileSync(programs))];
   const initrd = join(folder, 'initrd');
-  writeFileSync(initrd, Buffer.concat([guest, Buffer.alloc(-guest.length & 511), ...own]));
+  writeFileSync(initrd, appendCpio(guest, own));
   return initrd;
 }
 

@@ -5,7 +5,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cpioEntry, has, makeInitrd, run } from './bench-guest.ts';
+import { appendCpio, cpioFile, cpioFolder } from '../src/firmware/cpio.ts';
+import { has, makeInitrd, run } from './bench-guest.ts';
 
 const groups: Readonly<Record<string, readonly string[]>> = {
   computing: 'intmix sieve crc32 digest quicksort matrix mandelbrot nbody chase bytecode recursion pointers strings'.split(' '),
@@ -29,13 +30,12 @@ async function main(): Promise<void> {
   try {
     const inner = await makeInitrd(folder);
     const outer = join(folder, 'outer');
-    const boot = [
-      cpioEntry('boot', 0o40755, new Uint8Array()),
-      cpioEntry('boot/bzImage', 0o100644, readFileSync('guest/bzImage')),
-      cpioEntry('boot/initrd', 0o100644, readFileSync(inner)),
-      cpioEntry('TRAILER!!!', 0, new Uint8Array()),
+    const files = [
+      cpioFolder('boot'),
+      cpioFile('boot/bzImage', readFileSync('guest/bzImage')),
+      cpioFile('boot/initrd', readFileSync(inner)),
     ];
-    writeFileSync(outer, Buffer.concat([readFileSync(inner), ...boot]));
+    writeFileSync(outer, appendCpio(readFileSync(inner), files));
     const times = await run('testudo', [
       ...[process.execPath, 'dist/cli/main.js', 'run', '--no-reboot', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
       ...[

@@ -3,25 +3,19 @@
  * Needs Debian with apt, root, mmdebstrap and e2fsprogs (installed when missing); says so and ends with 0 elsewhere. About five minutes.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { drive, initrdIn, kernelIn, type Step, shell, skip, work } from './drive.ts';
+import { drive, initrdIn, kernelIn, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
 
 const root = join(work, 'root');
 const image = join(work, 'root.img');
 
 function prepare(): void {
-  if (!existsSync('/usr/bin/apt-get')) skip('no apt-get: the guests are made from Debian packages');
-  if (process.getuid?.() !== 0) skip('not root: making a Debian root file system needs it');
-  mkdirSync(work, { recursive: true });
-  if (existsSync(root) && existsSync(join(work, 'generic'))) return;
-  process.stdout.write('making a Debian root file system\n');
-  shell('command -v mmdebstrap >/dev/null || apt-get install -y mmdebstrap');
-  const packages =
-    'systemd,systemd-sysv,udev,gcc,libc6-dev,python3-minimal,login,passwd,procps,kmod,initramfs-tools,linux-image-cloud-amd64,e2fsprogs';
-  shell(`mmdebstrap --variant=minbase --include=${packages} --customize-hook='echo root:root | chroot "$1" chpasswd' --customize-hook='echo "/dev/vda / ext4 defaults 0 1" > "$1/etc/fstab"' bookworm ${work}/root.tar
-    mkdir -p ${root} && tar -xf ${work}/root.tar -C ${root}
-    mkdir -p ${work}/generic && cd ${work} && apt-get download "$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*amd64*.deb generic`);
+  makeDebianRoot(root, 'linux-image-cloud-amd64,gcc,libc6-dev,python3-minimal,e2fsprogs');
+  if (existsSync(join(work, 'generic'))) return;
+  shell(
+    `mkdir -p ${work}/generic && cd ${work} && apt-get download "$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*amd64*.deb generic`,
+  );
 }
 
 const toShell: readonly Step[] = [
@@ -37,7 +31,7 @@ await drive(
   toShell,
   180,
 );
-shell(`rm -f ${image}; truncate -s 1500M ${image}; mke2fs -q -t ext4 -d ${root} -F ${image}`);
+makeImage(root, image, '1500M');
 await drive(
   'Debian on a disk: login, apt, python3, gcc, shutdown',
   [

@@ -2,10 +2,10 @@
  * The long suite of guests that are hypervisors: KVM with each of its parameters and without each capability, levels 2 and 3, and Debian 12 with its own
  * kernel and QEMU as level 1: npm run test:nested [-- kvm|debian]. The Debian part needs Debian with apt, root and e2fsprogs. About twelve minutes.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { nestedInitrd } from '../src/cli/nested.ts';
-import { drive, initrdIn, kernelIn, type Step, shell, skip, work } from './drive.ts';
+import { drive, initrdIn, kernelIn, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
 
 const only = process.argv[2];
 const vmx = 'x86-64-v2,+vmx';
@@ -52,20 +52,11 @@ async function kvm(): Promise<void> {
 }
 
 async function debian(): Promise<void> {
-  if (!existsSync('/usr/bin/apt-get')) skip('no apt-get: the guest is made from Debian packages');
-  if (process.getuid?.() !== 0) skip('not root: making a Debian root file system needs it');
   const root = join(work, 'kvm-root');
   const image = join(work, 'kvm-root.img');
-  if (!existsSync(root)) {
-    process.stdout.write('making a Debian root file system with QEMU\n');
-    shell('command -v mmdebstrap >/dev/null || apt-get install -y mmdebstrap');
-    const packages = 'systemd,systemd-sysv,udev,login,passwd,procps,kmod,initramfs-tools,linux-image-amd64,qemu-system-x86';
-    shell(`mkdir -p ${work}; mmdebstrap --variant=minbase --aptopt='APT::Install-Recommends "false"' --include=${packages} --customize-hook='echo root:root | chroot "$1" chpasswd' --customize-hook='echo "/dev/vda / ext4 defaults 0 1" > "$1/etc/fstab"' bookworm ${root}.tar
-      mkdir -p ${root} && tar -xf ${root}.tar -C ${root} && rm ${root}.tar && mkdir ${root}/root/guest`);
-  }
-  shell(
-    `cp guest/bzImage guest/initramfs.cpio.zst ${root}/root/guest/; rm -f ${image}; truncate -s 2500M ${image}; mke2fs -q -t ext4 -d ${root} -F ${image}`,
-  );
+  makeDebianRoot(root, 'linux-image-amd64,qemu-system-x86');
+  shell(`mkdir -p ${root}/root/guest; cp guest/bzImage guest/initramfs.cpio.zst ${root}/root/guest/`);
+  makeImage(root, image, '2500M');
   const qemu = 'qemu-system-x86_64 -enable-kvm -nographic -smp 2 -m 384 -initrd guest/initramfs.cpio.zst -append "console=ttyS0 quiet"';
   const devices = '-netdev user,id=n,tftp=/root/guest -device virtio-net-pci,netdev=n -drive file=disk.img,if=virtio,format=raw';
   const file = 'initramfs.cpio.zst';

@@ -1,14 +1,30 @@
 /** Drives testudo through its serial console as a person would: waits for a text, types the answer. */
 import { execFileSync, spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const work = process.env.TESTUDO_WORK ?? '/var/tmp/testudo-guests';
-export function skip(reason: string): never {
+function skip(reason: string): never {
   process.stdout.write(`skipped: ${reason}\n`);
   process.exit(0);
 }
 export const shell = (script: string): void => void execFileSync('bash', ['-euc', script], { stdio: ['ignore', 'ignore', 'inherit'] });
+/** Makes a Debian 12 root file system with a password `root` for root, to be used from /dev/vda. Says why and ends where that cannot be done. */
+export function makeDebianRoot(root: string, packages: string): void {
+  if (!existsSync('/usr/bin/apt-get')) skip('no apt-get: the guests are made from Debian packages');
+  if (process.getuid?.() !== 0) skip('not root: making a Debian root file system needs it');
+  if (existsSync(root)) return;
+  mkdirSync(work, { recursive: true });
+  process.stdout.write(`making a Debian root file system with ${packages}\n`);
+  shell('command -v mmdebstrap >/dev/null || apt-get install -y mmdebstrap');
+  const base = 'systemd,systemd-sysv,udev,login,passwd,procps,kmod,initramfs-tools';
+  shell(`mmdebstrap --variant=minbase --aptopt='APT::Install-Recommends "false"' --include=${base},${packages} --customize-hook='echo root:root | chroot "$1" chpasswd' --customize-hook='echo "/dev/vda / ext4 defaults 0 1" > "$1/etc/fstab"' bookworm ${root}.tar
+    rm -rf ${root}.new && mkdir ${root}.new && tar -xf ${root}.tar -C ${root}.new && rm ${root}.tar && mv ${root}.new ${root}`);
+}
+/** The root file system as a disk image. */
+export const makeImage = (root: string, image: string, size: string): void =>
+  shell(`rm -f ${image}; truncate -s ${size} ${image}; mke2fs -q -t ext4 -d ${root} -F ${image}`);
+
 /** The kernel and the initramfs in a root file system's `/boot`. */
 export const kernelIn = (directory: string): string =>
   join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('vmlinuz')) ?? '');
