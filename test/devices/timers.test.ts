@@ -37,6 +37,22 @@ test('HPET: a periodic comparator in 32-bit mode fires each period, and a late o
   expect(next()).toBe(24_000_000);
   expect(edges).toEqual([4_000_000, 8_000_000, 21_000_000, 24_000_000]);
 });
+test('HPET: a periodic comparator without its interrupt wakes nobody, and goes on in step when it has it again', () => {
+  const { clock, timers, next } = bench();
+  const edges: number[] = [];
+  const hpet = new Hpet({ clock, timers, line: (_pin, level) => void (level && edges.push(clock.ns)) });
+  hpet.write(0x10, 4, 3);
+  hpet.write(0x100, 4, 0x17c);
+  hpet.write(0x108, 4, 400_000); // 4 ms at 10 ns
+  hpet.write(0x108, 4, 400_000);
+  next();
+  hpet.write(0x100, 4, 0x138);
+  expect(timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
+  clock.ns = 50_500_000_000; // the 32-bit comparator has wrapped once
+  hpet.write(0x100, 4, 0x13c);
+  expect(next()).toBeLessThanOrEqual(50_504_000_000);
+  expect(edges.length).toBe(2);
+});
 test('HPET: the counter runs at 100 MHz and stops', () => {
   const { clock, timers } = bench();
   const hpet = new Hpet({ clock, timers, line: () => {} });

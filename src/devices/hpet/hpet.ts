@@ -57,21 +57,20 @@ export class Hpet implements DeviceWindow {
     const c = this.state.comparators[n];
     const timer = this.#deadlines[n];
     if (!c || !timer) return;
-    if (!this.#running) return this.#timers.clear(timer);
-    const ahead = BigInt.asUintN(bitsOf(c), c.value - this.#counter());
+    // without its interrupt a match changes nothing that can be seen
+    if (!this.#running || (c.config & Config.enable) === 0n) return this.#timers.clear(timer);
+    const counter = this.#counter();
+    const period = BigInt.asUintN(bitsOf(c), c.period);
+    const behind = BigInt.asIntN(bitsOf(c), counter - c.value);
+    // periods that passed unnoticed are one interrupt, as with a line that stays up
+    if ((c.config & Config.periodic) !== 0n && period > 0n && behind >= 0n) c.value = BigInt.asUintN(64, c.value + period * (behind / period + 1n));
+    const ahead = BigInt.asUintN(bitsOf(c), c.value - counter);
     this.#timers.set(timer, this.#clock.nowNs() + Number(ahead) * tickNs);
   }
   #fire(n: number): void {
     const c = this.state.comparators[n];
     if (!c) return;
-    const period = BigInt.asUintN(bitsOf(c), c.period);
-    if ((c.config & Config.periodic) !== 0n && period > 0n) {
-      // periods that passed unnoticed are one interrupt, as with a line that stays up
-      const late = BigInt.asUintN(bitsOf(c), this.#counter() - c.value) / period;
-      c.value = BigInt.asUintN(64, c.value + period * (late + 1n));
-      this.#schedule(n);
-    }
-    if ((c.config & Config.enable) === 0n) return;
+    if ((c.config & Config.periodic) !== 0n && BigInt.asUintN(bitsOf(c), c.period) > 0n) this.#schedule(n);
     const level = (c.config & Config.level) !== 0n;
     if (level) this.state.status |= 1n << BigInt(n);
     this.#line(this.#pin(n), true);
