@@ -17,7 +17,7 @@ interface Space {
 }
 
 const fresh = (): Space => ({ vpid: -1, eptPointer: 0n, cr0: 0, cr3: 0n, cr4: 0, efer: 0, used: 0 });
-const paging0 = Cr0.pg | Cr0.wp | Cr0.pe;
+const pagingBits = Cr0.pg | Cr0.wp | Cr0.pe;
 
 export class AddressSpaces {
   readonly #v: Vcpu;
@@ -36,7 +36,7 @@ export class AddressSpaces {
     const v = this.#v;
     const space = this.#spaces[this.#at];
     if (!space) return;
-    space.cr0 = v.cr0 & paging0;
+    space.cr0 = v.cr0 & pagingBits;
     space.cr3 = v.get64(At.cr3);
     space.cr4 = v.cr4;
     space.efer = v.efer & Efer.nxe;
@@ -48,7 +48,7 @@ export class AddressSpaces {
     if (!space) return;
     this.#at = n;
     v.useTlbContext(n);
-    if (space.cr0 !== (v.cr0 & paging0) || space.cr4 !== v.cr4 || space.efer !== (v.efer & Efer.nxe)) v.flushTlb();
+    if (space.cr0 !== (v.cr0 & pagingBits) || space.cr4 !== v.cr4 || space.efer !== (v.efer & Efer.nxe)) v.flushTlb();
     else if (space.cr3 !== v.get64(At.cr3)) v.filled.flushLocal();
     space.used = ++this.#now;
   }
