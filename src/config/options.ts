@@ -49,7 +49,7 @@ export const optionRecords = {
   memory: { flags: '--memory <MiB>', help: `memory of the guest, ${memoryLimits.min} to ${memoryLimits.max} (default: ${memoryLimits.default})` },
   serial: { flags: '--serial <where>', help: "first serial port: 'stdio', 'none' or 'file:PATH' (default: stdio)" },
   cpu: { flags: '--cpu <model>', help: 'MODEL[,+FEATURE][,-FEATURE]: x86-64, x86-64-v2, max (default: x86-64-v2)' },
-  nested: { flags: '--nested [levels]', help: `run the default guest in itself under its own KVM, 1 to ${nestedMax} levels deep (default: 1)` },
+  nested: { flags: '--nested [levels]', help: `run the default guest in itself under its own KVM, 1 to ${nestedMax} levels deep (default: 1; ${nestedMax} needs --deterministic)` },
   seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
@@ -136,6 +136,8 @@ function levelsOf(raw: RawOptions, problems: string[]): number {
   const levels = raw.nested === true ? 1 : Number(raw.nested);
   if (!Number.isInteger(levels) || levels < 1 || levels > nestedMax) problems.push(`--nested ${raw.nested}: a number of levels from 1 to ${nestedMax} is wanted`);
   if (raw.kernel !== undefined || raw.initrd !== undefined) problems.push('--nested: is for the default guest; with a --kernel of your own write --cpu x86-64-v2,+vmx');
+  if (levels === nestedMax && raw.deterministic !== true)
+    problems.push(`--nested ${levels}: needs --deterministic; in real time the timers of level ${nestedMax} come faster than they can be served there`);
   return levels;
 }
 
