@@ -1,6 +1,7 @@
 /** Breakpoints, alignment checks and other faults that random vectors do not reach: small cases on the bench, on both executors. */
 import { expect, test } from 'vitest';
-import { At, Cr0, Flag } from '../src/cpu/state.ts';
+import { setSegment } from '../src/cpu/segments.ts';
+import { At, Cr0, Cr4, Flag, Segment } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, liveStart, makeCase, windowAddress } from './conformance/cases.ts';
 
@@ -106,4 +107,34 @@ test('interpreter: more shapes of instructions than handlers fit only cost time'
       }
     }
   }
+});
+
+test('INT n in virtual-8086 mode with VME goes to the program’s own handler where the TSS’s map has a clear bit', () => {
+  const { processor: p } = new Bench();
+  const { v } = p;
+  v.set64(At.cr0, BigInt(Cr0.pe));
+  v.set64(At.cr4, BigInt(Cr4.vme));
+  v.set(At.systemFlags, Flag.virtual8086 | Flag.iopl | Flag.interrupt);
+  v.set(At.cpl, 3);
+  for (const [n, base] of [
+    [Segment.cs, 0x5000n],
+    [Segment.ss, 0n],
+  ] as const)
+    setSegment(v, n, Number(base >> 4n), { base, limit: 0xffff, rights: 0xf3 });
+  setSegment(v, Segment.tr, 8, { base: 0x3000n, limit: 0x2000, rights: 0x8b });
+  v.space.write16(0x3066, 0x88); // I/O map base; the redirection map is in the 32 bytes below
+  v.space.write32(0x10 * 4, 0x1234_5678);
+  v.setRegister(4, 0x2000n);
+  v.set(At.length, 2);
+  v.jump(0x100n);
+  v.refreshMode();
+  p.helpers.softwareInterrupt(p, 0x10n, 0n, 0n, 0n, 0n);
+  expect(v.get(At.segmentSelector, Segment.cs)).toBe(0x1234);
+  expect(v.ip).toBe(0x5678n);
+  expect([0x1ffa, 0x1ffc, 0x1ffe].map((at) => v.space.read16(at))).toEqual([0x102, 0x500, 0x3202]);
+  expect(v.systemFlags & Flag.interrupt).toBe(0);
+
+  v.space.write16(0x3068 + 2, 1); // vector 0x10 belongs to the protected-mode handler: there is no IDT
+  v.set(At.idtLimit, 0);
+  expect(() => p.helpers.softwareInterrupt(p, 0x10n, 0n, 0n, 0n, 0n)).toThrow();
 });

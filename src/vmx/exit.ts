@@ -113,7 +113,8 @@ function saveBlocking(x: Vmx, ip: bigint): void {
   const { v, vmcs } = x;
   const [any, stack] = [v.get64(At.interruptShadow), v.get64(At.stackShadow)];
   const movSs = stack !== 0n && stack === ip;
-  const sti = !movSs && any !== 0n && any === ip;
+  // the place of an old shadow may be met again: with IF clear it cannot be STI's
+  const sti = !movSs && any !== 0n && any === ip && (v.systemFlags & Flag.interrupt) !== 0;
   vmcs.set32(
     F.guestInterruptibility,
     (sti ? Blocking.sti : 0) | (movSs ? Blocking.movSs : 0) | (v.get(At.nmiBlocked) !== 0 ? Blocking.nmi : 0),

@@ -4,7 +4,7 @@ import { readControl, readDebug, setAlignmentFlag, writeControl, writeCr0, write
 import { cpuid } from '../cpuid.ts';
 import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
-import { deliver, EventType, interruptReturn } from '../interrupts.ts';
+import { deliver, EventType, interruptReturn, redirectTo8086 } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
@@ -55,7 +55,10 @@ export const controlHelpers: Helpers<
   callFar: (p, selector, offset, size) => callFar(p, Number(selector), offset, Number(size)),
   returnFar: (p, extra, size) => returnFar(p, extra, Number(size)),
   softwareInterrupt(p, vector) {
-    if (p.v.virtual8086 && iopl(p.v) < 3) throw protection(0);
+    if (p.v.virtual8086) {
+      if (redirectTo8086(p, Number(vector))) return;
+      if (iopl(p.v) < 3) throw protection(0);
+    }
     deliver(p, { type: EventType.software, vector: Number(vector) });
   },
   breakpoint: (p) => exception(p, Vector.breakpoint),
