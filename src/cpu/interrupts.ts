@@ -7,7 +7,7 @@ import {
   type Descriptor, dplOf, iopl, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setRealSegment, setSegment, stackSize,
 } from './segments.ts';
 import { NewStack, pushValue, releaseStack, stackValue } from './stack.ts';
-import { At, Cr4, Flag, Rights, Segment } from './state.ts';
+import { At, Flag, Rights, Segment } from './state.ts';
 import { switchTask } from './tasks.ts';
 import type { Vcpu } from './vcpu.ts';
 import { VmExit } from './vm-exit.ts';
@@ -104,44 +104,11 @@ function deliverReal(p: Processor, event: Interruption, returnIp: bigint): void 
   v.refreshMode();
 }
 
-/**
- * INT n in virtual-8086 mode with CR4.VME: a clear bit in the map below the TSS's I/O permissions sends it to the program's own handler, as in real
- * mode. True when that was done. SDM 3B, 21.3.3.5.
- */
-export function redirectTo8086(p: Processor, vector: number): boolean {
-  const { v } = p;
-  if ((v.cr4 & Cr4.vme) === 0) return false;
-  const tss = v.get64(At.segmentBase, Segment.tr);
-  if ((v.get(At.segmentRights, Segment.tr) & 8) === 0 || v.get(At.segmentLimit, Segment.tr) >>> 0 < 0x67) throw protection(0);
-  const map = Number(p.loadSystem(tss + 0x66n, 2)) - 32 + (vector >> 3);
-  if (map < 0 || map > v.get(At.segmentLimit, Segment.tr) >>> 0) throw protection(0);
-  if (((Number(p.loadSystem(tss + BigInt(map), 1)) >> (vector & 7)) & 1) !== 0) return false;
-  const target = p.load(BigInt(vector * 4), 4);
-  const owns = iopl(v) === 3; // otherwise the program has a virtual interrupt flag
-  const flags = readFlags(v);
-  const shown = owns ? flags : (flags & ~Flag.interrupt) | ((flags & Flag.virtualInterrupt) !== 0 ? Flag.interrupt : 0) | Flag.iopl;
-  const sp = v.register(4);
-  const ip = v.nextIp;
-  try {
-    pushValue(p, BigInt(shown), 16);
-    pushValue(p, BigInt(v.get(At.segmentSelector, Segment.cs)), 16);
-    pushValue(p, ip, 16);
-  } catch (problem) {
-    v.setRegister(4, sp);
-    throw problem;
-  }
-  v.set(At.systemFlags, v.systemFlags & ~(Flag.trap | (owns ? Flag.interrupt : Flag.virtualInterrupt)));
-  setRealCode(p, Number(target >> 16n));
-  v.jump(target & 0xffffn);
-  v.refreshMode();
-  return true;
-}
-
 export function setRealCode(p: Processor, selector: number): void {
   const { v } = p;
   v.set(At.segmentSelector, selector, Segment.cs);
   v.set64(At.segmentBase, BigInt(selector) << 4n, Segment.cs);
-  if (v.virtual8086) v.set(At.segmentRights, 0xfb, Segment.cs);
+  if (v.virtual8086) v.set(At.segmentRights, 0xf3, Segment.cs);
 }
 
 interface Gate {
@@ -418,7 +385,7 @@ function returnTo8086(p: Processor, ip: bigint, selector: number, flags: number)
   writeFlags(v, flags & 0x3f_7fd5);
   v.set(At.cpl, 3);
   for (const [n, s] of [[Segment.cs, selector], [Segment.ss, ss], [Segment.es, es], [Segment.ds, ds], [Segment.fs, fs], [Segment.gs, gs]] as const) setRealSegment(v, n, s & 0xffff);
-  v.set(At.segmentRights, 0xfb, Segment.cs);
+  v.set(At.segmentRights, 0xf3, Segment.cs);
   v.setRegister(4, BigInt(pointer >>> 0));
   v.jump(ip & 0xffffn);
   v.refreshMode();

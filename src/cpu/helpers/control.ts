@@ -4,12 +4,13 @@ import { readControl, readDebug, setAlignmentFlag, writeControl, writeCr0, write
 import { cpuid } from '../cpuid.ts';
 import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
-import { deliver, EventType, interruptReturn, redirectTo8086 } from '../interrupts.ts';
+import { deliver, EventType, interruptReturn } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';
 import { guestTscOf } from '../time.ts';
+import { redirectTo8086 } from '../virtual-8086.ts';
 import { callFar, jumpFar, returnFar, systemCall, systemEnter, systemExit, systemReturn } from '../transfers.ts';
 import type { Helpers } from './helper.ts';
 
