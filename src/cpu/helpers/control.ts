@@ -10,8 +10,8 @@ import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';
 import { guestTscOf } from '../time.ts';
-import { redirectTo8086 } from '../virtual-8086.ts';
 import { callFar, jumpFar, returnFar, systemCall, systemEnter, systemExit, systemReturn } from '../transfers.ts';
+import { redirectTo8086 } from '../virtual-8086.ts';
 import type { Helpers } from './helper.ts';
 
 export function checkLevel0(p: Processor): void {
