@@ -94,10 +94,16 @@ async function debian(): Promise<void> {
       { expect: prompt, send: '\nuname -r; poweroff\n' },
       { expect: '-amd64' },
       { expect: 'Power down' },
+      ...['ept=0', 'unrestricted_guest=0', 'vpid=0', 'preemption_timer=0', 'pml=0'].flatMap((parameter) => [
+        { expect: ':~#', send: `modprobe -r kvm_intel; modprobe kvm_intel ${parameter}; ${qemu} -kernel guest/bzImage\n` },
+        { expect: 'busybox shell' },
+        { expect: prompt, send: '\npoweroff\n' },
+        { expect: 'Power down' },
+      ]),
       { expect: ':~#', send: 'poweroff -f\n' },
       { expect: 'Power down' },
     ],
-    600,
+    900,
   );
 }
 
