@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { drive, initrdIn, kernelIn, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
+import { debianGuest, drive, kernelIn, login, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
 
 const root = join(work, 'root');
 const image = join(work, 'root.img');
@@ -34,21 +34,9 @@ await drive(
 makeImage(root, image, '1500M');
 await drive(
   'Debian on a disk: login, apt, python3, gcc, shutdown',
+  [...debianGuest(root, image, 1024)],
   [
-    '--kernel',
-    kernelIn(root),
-    '--initrd',
-    initrdIn(root),
-    '--disk',
-    image,
-    '--memory',
-    '1024',
-    '--append',
-    'root=/dev/vda rw console=ttyS0',
-  ],
-  [
-    { expect: 'login:', send: 'root\n' },
-    { expect: 'assword:', send: 'root\n' },
+    ...login,
     { expect: ':~#', send: 'apt --version\n' },
     { expect: 'apt 2.', send: 'python3 -c "print(sum(i * i for i in range(10000)), 2 ** 0.5)"\n' },
     {

@@ -1,11 +1,11 @@
 /**
  * The long suite of guests that are hypervisors: KVM with each of its parameters and without each capability, levels 2 and 3, and Debian 12 with its own
- * kernel and QEMU as level 1: npm run test:nested [-- kvm|debian]. The Debian part needs Debian with apt, root and e2fsprogs. About twelve minutes.
+ * kernel and QEMU as level 1: npm run test:nested [-- kvm|debian]. The Debian part needs Debian with apt, root and e2fsprogs. About ten minutes.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { nestedInitrd } from '../src/cli/nested.ts';
-import { drive, initrdIn, kernelIn, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
+import { debianGuest, drive, login, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
 
 const only = process.argv[2];
 const vmx = 'x86-64-v2,+vmx';
@@ -62,23 +62,9 @@ async function debian(): Promise<void> {
   const file = 'initramfs.cpio.zst';
   await drive(
     'Debian with its QEMU: two processors, disk, network; then Debian\u2019s kernel at level 2',
+    [...debianGuest(root, image, 1536), '--cpu', vmx],
     [
-      '--kernel',
-      kernelIn(root),
-      '--initrd',
-      initrdIn(root),
-      '--disk',
-      image,
-      '--memory',
-      '1536',
-      '--append',
-      'root=/dev/vda rw console=ttyS0',
-      '--cpu',
-      vmx,
-    ],
-    [
-      { expect: 'login:', send: 'root\n' },
-      { expect: 'assword:', send: 'root\n' },
+      ...login,
       { expect: ':~#', send: `truncate -s 8M disk.img; ${qemu} ${devices} -kernel guest/bzImage\n` },
       { expect: 'busybox shell' },
       {

@@ -28,9 +28,14 @@ export const makeImage = (root: string, image: string, size: string): void =>
 /** The kernel and the initramfs in a root file system's `/boot`. */
 export const kernelIn = (directory: string): string =>
   join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('vmlinuz')) ?? '');
-export const initrdIn = (directory: string): string =>
+const initrdIn = (directory: string): string =>
   join(directory, 'boot', readdirSync(join(directory, 'boot')).find((f) => f.startsWith('initrd')) ?? '');
 
+/** Arguments that boot a root file system's own kernel, with its image as the disk. */
+export const debianGuest = (root: string, image: string, memoryMiB: number): readonly string[] => [
+  ...['--kernel', kernelIn(root), '--initrd', initrdIn(root), '--disk', image],
+  ...['--memory', String(memoryMiB), '--append', 'root=/dev/vda rw console=ttyS0'],
+];
 export interface Step {
   readonly expect: string;
   readonly send?: string;
@@ -64,3 +69,8 @@ export async function drive(name: string, args: readonly string[], steps: readon
   }
   process.stdout.write(`${name}: ${seconds} s\n`);
 }
+/** At the console of a Debian made here. */
+export const login: readonly Step[] = [
+  { expect: 'login:', send: 'root\n' },
+  { expect: 'assword:', send: 'root\n' },
+];

@@ -4,6 +4,7 @@ import { Fault } from '../cpu/fault.ts';
 import { readFlags } from '../cpu/flags.ts';
 import { systemRead } from '../cpu/page-walk.ts';
 import { At } from '../cpu/state.ts';
+import { VmExit } from '../cpu/vm-exit.ts';
 import type { Machine } from '../domain/machine.ts';
 import { describeTranslation, describeVmcs } from '../vmx/inspect.ts';
 
@@ -37,7 +38,7 @@ export function memory({ processor: { paging } }: Machine, start: bigint, length
       try {
         bytes.push(Number(paging.read(BigInt.asUintN(64, start + BigInt(row + n)), 1, systemRead)));
       } catch (problem) {
-        if (!(problem instanceof Fault)) throw problem;
+        if (!(problem instanceof Fault || problem instanceof VmExit)) throw problem;
         bytes.push(undefined);
       }
     }

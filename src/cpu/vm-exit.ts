@@ -13,8 +13,6 @@ export interface ExitDetails {
   readonly instruction?: number;
   /** The instruction's length is reported. */
   readonly length?: boolean;
-  /** Debug exceptions that wait, for the field of that name. */
-  readonly pendingDebug?: bigint;
 }
 
 export class VmExit {

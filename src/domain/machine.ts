@@ -132,12 +132,14 @@ export class Machine {
     if (v.get(At.pending) === 0) return;
     const shadow = v.get64(At.interruptShadow);
     const shadowed = shadow !== 0n && shadow === v.ip;
-    v.set64(At.interruptShadow, 0n);
     if (shadowed) {
       if (this.#leavesGuest(true)) return;
+      v.set64(At.interruptShadow, 0n);
       this.#run(1); // the instruction after STI or MOV SS, and only it
       if (v.get(At.pending) === 0) return;
     }
+    v.set64(At.interruptShadow, 0n);
+    v.set64(At.stackShadow, 0n);
     if (this.#leavesGuest(false)) return;
     if (apic.state.init) {
       // INIT to the only processor: it starts again, and the machine with it

@@ -47,12 +47,13 @@ function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit 
 export const awaitsWindow = (x: Vmx): boolean =>
   x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.v.get(At.vmxPending) !== 0);
 
-const softwareTypes: readonly number[] = [EventType.software, EventType.external, EventType.nmi];
+/** INT n is delivered whatever the bitmap says, and interrupts are not exceptions. */
+const neverIntercepted: readonly number[] = [EventType.software, EventType.external, EventType.nmi];
 
 /** Exceptions by the bitmap, task switches always. */
 export const virtualization = (x: Vmx): Virtualization => ({
   event(event, during) {
-    if (!x.nonRoot || softwareTypes.includes(event.type) || !interceptsException(x, event)) return;
+    if (!x.nonRoot || neverIntercepted.includes(event.type) || !interceptsException(x, event)) return;
     const qualification =
       event.vector === Vector.page ? (event.address ?? 0n) : BigInt(event.vector === Vector.debug ? (event.causes ?? 0) : 0);
     const soft = event.type === EventType.softwareException || event.type === EventType.privilegedSoftware;

@@ -3,7 +3,7 @@ import { legalCr4 } from '../cpu/control.ts';
 import type { CpuModel } from '../cpu/cpuid.ts';
 import type { VmxFeature } from '../cpu/vmx-features.ts';
 import { EntryControl, ExitControl, Pin, Primary, Secondary, VmFunction } from './controls.ts';
-import { highestIndex } from './fields.ts';
+import { type Gate, highestIndex } from './fields.ts';
 
 /** Of 32 control bits: those that must be 1, and those that may be. */
 export interface Allowed {
@@ -13,7 +13,7 @@ export interface Allowed {
 export const allows = ({ must, may }: Allowed, value: number): boolean => (value & must) === must && (value & ~may) === 0;
 
 export interface Capabilities {
-  readonly has: (feature: VmxFeature) => boolean;
+  readonly has: (feature: Gate) => boolean;
   readonly pin: Allowed;
   readonly primary: Allowed;
   readonly secondary: Allowed;
@@ -37,7 +37,7 @@ const union = (...bits: readonly number[]): number => bits.reduce((a, b) => a | 
 const vmxeBit = 0x2000n;
 
 export function capabilitiesOf(model: CpuModel): Capabilities {
-  const has = (feature: VmxFeature): boolean => model.features.has(feature);
+  const has = (feature: Gate): boolean => model.features.has(feature);
   const when = (feature: VmxFeature, ...bits: readonly number[]): number => (has(feature) ? union(...bits) : 0);
   const cpu = (feature: string, bit: number): number => (model.features.has(feature) ? bit : 0);
 
@@ -126,8 +126,8 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
   msrs.set(0x482, msr(primary, 0x0401_e172));
   msrs.set(0x483, msr(exit, 0x0003_6dff));
   msrs.set(0x484, msr(entry, 0x0000_11ff));
-  // bits 4:0 timer rate, 5 LMA stored, 6 HLT, 7 shutdown, 8 wait-for-SIPI, 24:16 CR3 targets, 29 VMWRITE to any field, 30 zero-length injection
-  msrs.set(0x485, BigInt(0x4004_01e0 | preemptionRate | (has('shadow-vmcs') ? 1 << 29 : 0)));
+  // bits 4:0 timer rate, 5 LMA stored, 6 HLT, 24:16 CR3 targets, 29 VMWRITE to any field, 30 zero-length injection
+  msrs.set(0x485, BigInt(0x4004_0060 | preemptionRate | (has('shadow-vmcs') ? 1 << 29 : 0)));
   msrs.set(0x486, cr0Fixed0);
   msrs.set(0x487, 0xffff_ffffn);
   msrs.set(0x488, vmxeBit);

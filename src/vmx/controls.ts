@@ -59,9 +59,10 @@ export const EntryControl = { loadDebug: 1 << 2, ia32e: 1 << 9, loadPat: 1 << 14
 
 /** Bits of the interruptibility state. SDM 3C, table 25-3. */
 export const Blocking = { sti: 1, movSs: 2, smi: 4, nmi: 8 } as const;
-export const Activity = { active: 0, hlt: 1, shutdown: 2, waitForSipi: 3 } as const;
-/** Valid bit, error-code bit and NMI-unblocking bit of interruption information. */
-export const Interruption = { valid: 1 << 31, errorCode: 1 << 11, nmiUnblocked: 1 << 12 } as const;
+/** Shutdown and wait-for-SIPI are not offered. */
+export const Activity = { active: 0, hlt: 1 } as const;
+/** Valid bit and error-code bit of interruption information. */
+export const Interruption = { valid: 1 << 31, errorCode: 1 << 11 } as const;
 /** Bits of the VM-function controls. */
 export const VmFunction = { eptpSwitching: 1n } as const;
 /** Bits of EPTP. */

@@ -142,6 +142,7 @@ function inject(x: Vmx, c: EntryContext): void {
     };
     v.set(At.halted, 0);
     v.set64(At.interruptShadow, 0n);
+    v.set64(At.stackShadow, 0n);
     if (type === EventType.nmi) v.set(At.nmiBlocked, 1);
     deliver(x.p, event);
     return;

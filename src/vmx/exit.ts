@@ -95,7 +95,7 @@ function saveGuest(x: Vmx, exit: VmExit): void {
   vmcs.set(F.guestRsp, v.register(4));
   vmcs.set(F.guestRflags, BigInt((readFlags(v) | savedResume(exit)) >>> 0));
   saveBlocking(x, ip);
-  vmcs.set(F.guestPendingDebug, exit.details.pendingDebug ?? 0n);
+  vmcs.set(F.guestPendingDebug, 0n);
   const entry = vmcs.get32(F.entryControls);
   vmcs.set32(F.entryControls, v.longActive ? entry | EntryControl.ia32e : entry & ~EntryControl.ia32e);
   if ((controls & ExitControl.savePreemptionTimer) !== 0) vmcs.set32(F.preemptionTimer, x.timer.left);

@@ -3,7 +3,9 @@ import type { VmxFeature } from '../cpu/vmx-features.ts';
 
 const selectors = ['Es', 'Cs', 'Ss', 'Ds', 'Fs', 'Gs', 'Ldtr', 'Tr'] as const;
 const tables = [...selectors, 'Gdtr', 'Idtr'] as const;
-type Row = readonly [name: string, encoding: number, gate?: VmxFeature];
+/** A capability of VMX, or the feature that XSAVES comes with. */
+export type Gate = VmxFeature | 'xsaves';
+type Row = readonly [name: string, encoding: number, gate?: Gate];
 /** Fields of the same kind for one segment after another. */
 function each<const Prefix extends string, const Suffix extends string, const Name extends string>(
   prefix: Prefix,
@@ -36,7 +38,7 @@ const rows = [
   ['eptpList', 0x2024, 'vmfunc'],
   ['vmreadBitmap', 0x2026, 'shadow-vmcs'],
   ['vmwriteBitmap', 0x2028, 'shadow-vmcs'],
-  ['xssExitingBitmap', 0x202c],
+  ['xssExitingBitmap', 0x202c, 'xsaves'],
   ['tscMultiplier', 0x2032, 'tsc-scaling'],
   ['guestPhysical', 0x2400, 'ept'],
   ['linkPointer', 0x2800],
@@ -133,7 +135,7 @@ export interface FieldDescription {
   readonly encoding: number;
   /** Bits; natural-width fields have 64. */
   readonly width: 16 | 32 | 64;
-  readonly gate: VmxFeature | undefined;
+  readonly gate: Gate | undefined;
 }
 /** In the order of their places. */
 export const fieldDescriptions: readonly FieldDescription[] = rows.map(([name, encoding, gate]: Row) => ({
@@ -147,5 +149,5 @@ export const fieldDescriptions: readonly FieldDescription[] = rows.map(([name, e
 export const FieldType = { control: 0, readOnly: 1, guest: 2, host: 3 } as const;
 export const fieldType = (encoding: number): number => (encoding >> 10) & 3;
 /** VMCS_ENUM's value: the highest index of the fields that exist. */
-export const highestIndex = (has: (gate: VmxFeature) => boolean): number =>
+export const highestIndex = (has: (gate: Gate) => boolean): number =>
   Math.max(...fieldDescriptions.filter((f) => f.gate === undefined || has(f.gate)).map((f) => (f.encoding >> 1) & 0x1ff));

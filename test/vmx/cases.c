@@ -379,6 +379,8 @@ static void entry_guest_cases(void) {
   ENTRY1("guest GDTR base non-canonical", BAD, G_GDTR_BASE, 1ul << 50);
   ENTRY1("guest IDTR limit with high bits", BAD, G_IDTR_LIMIT, 0x10000);
   ENTRY1("guest activity 4", BAD, ACTIVITY, 4);
+  if (!(misc >> 7 & 1)) ENTRY1("guest activity shutdown, which is not offered", BAD, ACTIVITY, 2);
+  ENTRY3("#UD into a halted guest", BAD, ACTIVITY, 1, INJECT, VALID | 3 << 8 | 6, G_RFLAGS, 0x202);
   ENTRY2("halted with STI blocking", BAD, ACTIVITY, 1, BLOCKING, 1);
   ENTRY1("interruptibility: reserved bits", BAD, BLOCKING, 0x20);
   ENTRY2("interruptibility: STI and MOV SS", BAD, BLOCKING, 3, G_RFLAGS, 0x202);

@@ -49,7 +49,7 @@ export const controlChecks: readonly Check[] = [
     always: true,
     holds: (c) => {
       if (!primary(c, Primary.tprShadow)) return true;
-      const tpr = c.x.v.space.read32(Number(c.vmcs.get(F.virtualApic)) + 0x80);
+      const tpr = c.x.v.space.read32(Number(c.vmcs.get(F.virtualApic) & 0xff_ffff_f000n) + 0x80);
       return (c.vmcs.get32(F.tprThreshold) & 15) <= ((tpr >> 4) & 15);
     },
   },

@@ -21,20 +21,11 @@ const interruptFlag = (c: EntryContext): boolean => (c.rflags & 0x200n) !== 0n;
 const reservedFlags = ~0x3f_7fd7n & 0xffff_ffff_ffff_ffffn;
 const reservedDebugControl = ~0x1n & ~0x2n & ~0xffc0n;
 
-const mayBeHalted = [0, 2];
+/** What may be injected into a halted processor: interrupts, NMIs, #DB, #MC, a monitor trap. */
 function suits(c: EntryContext): boolean {
-  if ((c.interruption & Interruption.valid) === 0) return true;
+  if ((c.interruption & Interruption.valid) === 0 || activity(c) === Activity.active) return true;
   const [type, vector] = [(c.interruption >>> 8) & 7, c.interruption & 0xff];
-  switch (activity(c)) {
-    case Activity.active:
-      return true;
-    case Activity.hlt:
-      return mayBeHalted.includes(type) || (type === 3 && (vector === 1 || vector === 18)) || (type === 7 && vector === 0);
-    case Activity.shutdown:
-      return type === 2 || (type === 3 && vector === 18);
-    default:
-      return false;
-  }
+  return type === 0 || type === 2 || (type === 3 && (vector === 1 || vector === 18)) || type === 7;
 }
 
 export const guestChecks: readonly Check[] = [
@@ -58,7 +49,7 @@ export const guestChecks: readonly Check[] = [
     holds: (c) => (c.rflags & reservedFlags) === 0n && (c.rflags & 2n) !== 0n && (!c.virtual8086 || (!c.ia32e && protectedMode(c))),
   },
   { row: 'G18', always: true, holds: (c) => isGuestRip(c) },
-  { row: 'G19', holds: (c) => activity(c) <= 3 },
+  { row: 'G19', holds: (c) => activity(c) <= Activity.hlt },
   { row: 'G19', holds: (c) => activity(c) !== Activity.hlt || ((c.vmcs.get32(F.guestSsRights) >> 5) & 3) === 0 },
   { row: 'G19', holds: (c) => activity(c) === Activity.active || (blocking(c) & (Blocking.sti | Blocking.movSs)) === 0 },
   { row: 'G20', holds: suits },
