@@ -42,9 +42,22 @@ async function kvm(): Promise<void> {
     'eptad=0',
     'enable_shadow_vmcs=0',
     'vnmi=0',
+    'enable_apicv=0',
+    'flexpriority=0 enable_apicv=0',
   ])
     await drive(`KVM ${parameters}`, [...guest, '--cpu', vmx], boot(parameters, ''), 200);
-  for (const without of ['ept', 'vpid', 'unrestricted-guest', 'tpr-shadow', 'msr-bitmap', 'preemption-timer', 'shadow-vmcs'])
+  for (const without of [
+    'ept',
+    'vpid',
+    'unrestricted-guest',
+    'tpr-shadow',
+    'msr-bitmap',
+    'preemption-timer',
+    'shadow-vmcs',
+    'apicv-xapic',
+    'apicv-vid',
+    'posted-intr',
+  ])
     await drive(`KVM on a processor without ${without}`, [...guest, '--cpu', `${vmx},-${without}`], boot('', ''), 200);
   await drive('KVM with two processors', [...guest, '--cpu', vmx], boot('', '-c 2'), 200);
   await drive('--nested', ['--nested'], innerShell, 100);
@@ -80,7 +93,7 @@ async function debian(): Promise<void> {
       { expect: prompt, send: '\nuname -r; poweroff\n' },
       { expect: '-amd64' },
       { expect: 'Power down' },
-      ...['ept=0', 'unrestricted_guest=0', 'vpid=0', 'preemption_timer=0', 'pml=0'].flatMap((parameter) => [
+      ...['ept=0', 'unrestricted_guest=0', 'vpid=0', 'preemption_timer=0', 'pml=0', 'enable_apicv=0'].flatMap((parameter) => [
         { expect: ':~#', send: `modprobe -r kvm_intel; modprobe kvm_intel ${parameter}; ${qemu} -kernel guest/bzImage\n` },
         { expect: 'busybox shell' },
         { expect: prompt, send: '\npoweroff\n' },

@@ -14,7 +14,7 @@ export class Fault {
 
 export const Vector = {
   divide: 0, debug: 1, nmi: 2, breakpoint: 3, overflow: 4, bound: 5, undefined: 6, deviceNotAvailable: 7, doubleFault: 8, invalidTss: 10,
-  notPresent: 11, stack: 12, protection: 13, page: 14, float: 16, alignment: 17, machineCheck: 18, simd: 19,
+  notPresent: 11, stack: 12, protection: 13, page: 14, float: 16, alignment: 17, machineCheck: 18, simd: 19, virtualization: 20,
 } as const;
 
 export const protection = (error = 0): Fault => new Fault(Vector.protection, error);

@@ -69,7 +69,7 @@ function next(p: Processor, event: Interruption, fault: Interruption): Interrupt
   p.virtualization?.event(fault, event);
   const before = event.type === EventType.exception ? event.vector : -1;
   const second = contributory.has(fault.vector);
-  const doubles = (contributory.has(before) && second) || (before === Vector.page && (second || fault.vector === Vector.page));
+  const doubles = (contributory.has(before) && second) || ((before === Vector.page || before === Vector.virtualization) && (second || fault.vector === Vector.page));
   if (!doubles) return fault;
   noteCauses(p, fault);
   const double: Interruption = { type: EventType.exception, vector: Vector.doubleFault, error: 0 };

@@ -25,7 +25,8 @@ export interface LocalApicParts {
   readonly wake: () => void;
 }
 
-const Register = {
+/** Offsets of the registers in the APIC's page; an x2APIC MSR is 0x800 and the offset divided by 16. */
+export const ApicRegister = {
   id: 0x20, version: 0x30, tpr: 0x80, apr: 0x90, ppr: 0xa0, eoi: 0xb0, ldr: 0xd0, dfr: 0xe0, svr: 0xf0, isr: 0x100, tmr: 0x180, irr: 0x200, esr: 0x280,
   lvtCmci: 0x2f0, icrLow: 0x300, icrHigh: 0x310, lvtTimer: 0x320, lvtThermal: 0x330, lvtCounter: 0x340, lvtLint0: 0x350, lvtLint1: 0x360, lvtError: 0x370,
   initialCount: 0x380, currentCount: 0x390, divide: 0x3e0, self: 0x3f0,
@@ -71,7 +72,7 @@ const powerOn = (id: number): LocalApicState => ({
 });
 
 const lvtIndex: Readonly<Record<number, number>> = {
-  [Register.lvtTimer]: 0, [Register.lvtThermal]: 1, [Register.lvtCounter]: 2, [Register.lvtLint0]: 3, [Register.lvtLint1]: 4, [Register.lvtError]: 5,
+  [ApicRegister.lvtTimer]: 0, [ApicRegister.lvtThermal]: 1, [ApicRegister.lvtCounter]: 2, [ApicRegister.lvtLint0]: 3, [ApicRegister.lvtLint1]: 4, [ApicRegister.lvtError]: 5,
 };
 
 export class LocalApic {
@@ -239,25 +240,25 @@ export class LocalApic {
   read(offset: number): number {
     const s = this.state;
     const bank = (bits: Uint32Array): number => bits[(offset >> 4) & 7] ?? 0;
-    if (offset >= Register.isr && offset < Register.tmr) return bank(s.isr);
-    if (offset >= Register.tmr && offset < Register.irr) return bank(s.tmr);
-    if (offset >= Register.irr && offset < Register.esr) return bank(s.irr);
+    if (offset >= ApicRegister.isr && offset < ApicRegister.tmr) return bank(s.isr);
+    if (offset >= ApicRegister.tmr && offset < ApicRegister.irr) return bank(s.tmr);
+    if (offset >= ApicRegister.irr && offset < ApicRegister.esr) return bank(s.irr);
     const local = lvtIndex[offset];
     if (local !== undefined) return s.lvt[local] ?? masked;
     switch (offset) {
-      case Register.id: return s.x2apic ? s.id : (s.id << 24) >>> 0;
-      case Register.version: return 0x0005_0014;
-      case Register.tpr: return s.tpr;
-      case Register.ppr: return this.#processorPriority();
-      case Register.ldr: return s.x2apic ? ((s.id >> 4) << 16) | (1 << (s.id & 15)) : s.ldr;
-      case Register.dfr: return s.dfr;
-      case Register.svr: return s.svr;
-      case Register.esr: return s.esr;
-      case Register.icrLow: return s.icrLow;
-      case Register.icrHigh: return s.icrHigh;
-      case Register.initialCount: return s.initialCount;
-      case Register.currentCount: return this.#currentCount();
-      case Register.divide: return s.divide;
+      case ApicRegister.id: return s.x2apic ? s.id : (s.id << 24) >>> 0;
+      case ApicRegister.version: return 0x0005_0014;
+      case ApicRegister.tpr: return s.tpr;
+      case ApicRegister.ppr: return this.#processorPriority();
+      case ApicRegister.ldr: return s.x2apic ? ((s.id >> 4) << 16) | (1 << (s.id & 15)) : s.ldr;
+      case ApicRegister.dfr: return s.dfr;
+      case ApicRegister.svr: return s.svr;
+      case ApicRegister.esr: return s.esr;
+      case ApicRegister.icrLow: return s.icrLow;
+      case ApicRegister.icrHigh: return s.icrHigh;
+      case ApicRegister.initialCount: return s.initialCount;
+      case ApicRegister.currentCount: return this.#currentCount();
+      case ApicRegister.divide: return s.divide;
       default: return 0;
     }
   }
@@ -266,46 +267,46 @@ export class LocalApic {
     const local = lvtIndex[offset];
     if (local !== undefined) return this.#writeLocal(local, value);
     switch (offset) {
-      case Register.id:
+      case ApicRegister.id:
         s.id = value >>> 24;
         break;
-      case Register.tpr:
+      case ApicRegister.tpr:
         s.tpr = value & 0xff;
         if (this.pendingVector() >= 0) this.#parts.wake();
         break;
-      case Register.eoi:
+      case ApicRegister.eoi:
         this.#endOfInterrupt();
         break;
-      case Register.ldr:
+      case ApicRegister.ldr:
         s.ldr = value & 0xff00_0000;
         break;
-      case Register.dfr:
+      case ApicRegister.dfr:
         s.dfr = value | 0x0fff_ffff;
         break;
-      case Register.svr:
+      case ApicRegister.svr:
         s.svr = value & 0x1ff;
         if ((value & 0x100) === 0) for (let n = 0; n < 6; n++) s.lvt[n] = (s.lvt[n] ?? 0) | masked;
         break;
-      case Register.esr:
+      case ApicRegister.esr:
         s.esr = s.esrPending;
         s.esrPending = 0;
         break;
-      case Register.icrHigh:
+      case ApicRegister.icrHigh:
         s.icrHigh = value;
         break;
-      case Register.icrLow:
+      case ApicRegister.icrLow:
         s.icrLow = value & ~0x1000;
         this.sendCommand(value, s.x2apic ? s.icrHigh : s.icrHigh >>> 24);
         break;
-      case Register.initialCount:
+      case ApicRegister.initialCount:
         if (this.#timerMode() === 2) break;
         s.initialCount = value >>> 0;
         this.#startCount(this.#parts.clock.nowNs());
         break;
-      case Register.divide:
+      case ApicRegister.divide:
         s.divide = value & 0xb;
         break;
-      case Register.self:
+      case ApicRegister.self:
         if (s.x2apic) this.#request(value & 0xff, false);
         break;
     }

@@ -52,6 +52,15 @@ export interface SecondStage {
   page(page: number, offset: number, write: boolean, execute: boolean, final: boolean, low: number, high: number): number;
 }
 
+/** A page whose accesses are not plain ones: the APIC-access page of a guest of the guest. `read` and `write` may throw a VM exit instead. */
+export interface GuardedPage {
+  /** Page number below all stages of translation. */
+  readonly page: number;
+  read(offset: number, size: number): number;
+  write(offset: number, size: number, value: number): void;
+  refuse(offset: number, kind: 'fetch' | 'walk'): never;
+}
+
 export function canonical(high: number): boolean {
   const top = high >> 15;
   return top === 0 || top === -1;
@@ -67,6 +76,8 @@ export class PageWalk {
   readonly #passedAt = new Float64Array(4);
   /** EPT, while a guest of the guest runs under it. */
   second: SecondStage | undefined;
+  protected guarded: GuardedPage | undefined;
+  protected guardedPage = -1;
   #low = 0;
   #high = 0;
 
@@ -74,6 +85,10 @@ export class PageWalk {
     this.#v = v;
   }
 
+  guard(page: GuardedPage | undefined): void {
+    this.guarded = page;
+    this.guardedPage = page ? page.page : -1;
+  }
   /** Translates or throws: #PF, or a VM exit of the second stage. The result is in `found`, its page number is returned. */
   translate(low: number, high: number, access: Access): number {
     const v = this.#v;
@@ -99,6 +114,7 @@ export class PageWalk {
   #below(access: Access): number {
     const f = this.found;
     if (this.second) f.page = this.second.page(f.page, this.#low & 0xfff, access.write, access.execute, true, this.#low, this.#high);
+    if (f.page === this.guardedPage && access.execute) this.guarded?.refuse(this.#low & 0xfff, 'fetch');
     return f.page;
   }
 
@@ -120,6 +136,7 @@ export class PageWalk {
   /** Word index of a table entry; a table outside RAM reads as all ones, so it is not used: -1. */
   #entry(page: number, byte: number): number {
     const below = this.second ? this.second.page(page, byte, false, false, false, this.#low, this.#high) : page;
+    if (below === this.guardedPage) this.guarded?.refuse(byte, 'walk');
     this.#passedAt[this.#passedCount] = page * pageBytes + byte;
     const frame = this.#v.space.frameOf(below);
     if (frame === 0) return -1;

@@ -45,6 +45,21 @@ export class Paging extends PageWalk {
     v.words[entry + 2] = (frame * pageBytes - page) | 0;
   }
 
+  /** The frame behind a page that is plain memory; 0 for devices and for the guarded page. */
+  #frameOf(page: number): number {
+    return page === this.guardedPage ? 0 : this.#v.space.frameOf(page);
+  }
+  #isGuarded(address: number): boolean {
+    return this.guardedPage >= 0 && Math.floor(address / pageBytes) === this.guardedPage;
+  }
+  /** No access across a border of the guarded page is a register's: it leaves the guest. */
+  #refuseCrossing(start: number, rest: number, write: boolean): void {
+    if (!this.#isGuarded(start) && !this.#isGuarded(rest)) return;
+    const offset = this.#isGuarded(start) ? start % pageBytes : 0;
+    if (write) this.guarded?.write(offset, pageBytes, 0);
+    else this.guarded?.read(offset, pageBytes);
+  }
+
   /** Makes the bytes readable somewhere: in place, or copied to the scratch area (devices, two pages). Returns their address. */
   loadSlow(low: number, high: number, size: number, kind: 'read' | 'write'): number {
     this.#canonicalOrFault(low, high, size);
@@ -54,7 +69,7 @@ export class Paging extends PageWalk {
     if (offset + size > pageBytes) return this.#loadCrossing(low, high, size, access);
     const page = this.translate(low, high, access);
     noteAccess(this.#v, low, high, size, false);
-    const frame = this.#v.space.frameOf(page);
+    const frame = this.#frameOf(page);
     if (frame === 0) return this.#loadDevice(page * pageBytes + offset, size);
     if (kind === 'read') this.#fill('tlbRead', low, high, frame);
     else this.#fillWrite(low, high, page, frame);
@@ -73,6 +88,7 @@ export class Paging extends PageWalk {
     if (!access.implicit) noteAccess(v, low, high, size, false);
     const [nextLow, nextHigh] = this.#nextPage(low, high);
     const rest = first < size ? this.translate(nextLow, nextHigh, access) * pageBytes : 0;
+    this.#refuseCrossing(start, rest, false);
     for (let n = 0; n < size; n++) v.pool.bytes[scratch + n] = this.#readByte(n < first ? start + n : rest + n - first);
     return scratch;
   }
@@ -81,15 +97,16 @@ export class Paging extends PageWalk {
     return [next, this.#v.longActive && next === 0 ? high + 1 : high];
   }
   #readByte(address: number): number {
-    const frame = this.#v.space.frameOf(Math.floor(address / pageBytes));
+    const frame = this.#frameOf(Math.floor(address / pageBytes));
     return frame === 0 ? this.#v.space.readDevice(address, 1) : (this.#v.pool.bytes[frame * pageBytes + (address % pageBytes)] ?? 0);
   }
   #loadDevice(address: number, size: number): number {
     const { pool, space, base } = this.#v;
     const scratch = base + At.scratch + 16;
-    const width = Math.min(size, 4);
+    const guarded = this.#isGuarded(address) ? this.guarded : undefined;
+    const width = guarded ? size : Math.min(size, 4);
     for (let n = 0; n < size; n += width) {
-      const value = space.readDevice(address + n, width);
+      const value = guarded ? guarded.read(address % pageBytes, width) : space.readDevice(address + n, width);
       if (width === 4) pool.view.setUint32(scratch + n, value, true);
       else if (width === 2) pool.view.setUint16(scratch + n, value, true);
       else pool.view.setUint8(scratch + n, value);
@@ -110,6 +127,7 @@ export class Paging extends PageWalk {
       const [nextLow, nextHigh] = this.#nextPage(low, high);
       const start = this.translate(low, high, access) * pageBytes + offset;
       const rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+      this.#refuseCrossing(start, rest, true);
       noteAccess(v, low, high, size, true);
       this.#storePhysical(start, scratch, first);
       this.#storePhysical(rest, scratch + first, size - first);
@@ -117,7 +135,7 @@ export class Paging extends PageWalk {
     }
     const page = this.translate(low, high, access);
     noteAccess(v, low, high, size, true);
-    const frame = v.space.frameOf(page);
+    const frame = this.#frameOf(page);
     if (frame !== 0) this.#fillWrite(low, high, page, frame);
     this.#storePhysical(page * pageBytes + offset, scratch, size);
   }
@@ -125,17 +143,20 @@ export class Paging extends PageWalk {
     const { pool, space } = this.#v;
     const page = Math.floor(address / pageBytes);
     if (space.isReadOnly(page)) return;
-    const frame = space.frameOf(page);
+    const frame = this.#frameOf(page);
     if (frame !== 0) {
       const to = frame * pageBytes + (address % pageBytes);
       pool.bytes.copyWithin(to, from, from + size);
       space.noteWrite(frame, address % pageBytes, (address % pageBytes) + size);
       return;
     }
+    const guarded = this.#isGuarded(address) ? this.guarded : undefined;
     const width = size >= 4 && size % 4 === 0 ? 4 : size === 2 ? 2 : 1;
+    if (guarded && size > width) guarded.write(address % pageBytes, size, 0); // leaves the guest
     for (let n = 0; n < size; n += width) {
       const value = width === 4 ? pool.view.getUint32(from + n, true) : width === 2 ? pool.view.getUint16(from + n, true) : pool.view.getUint8(from + n);
-      space.writeDevice(address + n, width, value);
+      if (guarded) guarded.write(address % pageBytes, width, value);
+      else space.writeDevice(address + n, width, value);
     }
   }
 
@@ -191,7 +212,7 @@ export class Paging extends PageWalk {
     if (known !== 0 || (low & 0xfff) + size > pageBytes) return known;
     this.#canonicalOrFault(low, high, size);
     const page = this.translate(low, high, access);
-    const frame = this.#v.space.frameOf(page);
+    const frame = this.#frameOf(page);
     if (frame !== 0) this.#remember(low, high, page, frame, access);
     return this.#cached(low, high, size, access) >>> 0;
   }
@@ -208,7 +229,7 @@ export class Paging extends PageWalk {
     if ((low & 0xfff) + size <= pageBytes) {
       const page = this.translate(low, high, access);
       if (!access.implicit) noteAccess(this.#v, low, high, size, access.write);
-      const frame = this.#v.space.frameOf(page);
+      const frame = this.#frameOf(page);
       if (frame !== 0) {
         this.#remember(low, high, page, frame, access);
         const at = frame * pageBytes + (low & 0xfff);
@@ -259,7 +280,7 @@ export class Paging extends PageWalk {
     const scratch = v.base + At.scratch;
     const offset = low & 0xfff;
     const page = this.translate(low, high, access);
-    const frame = v.space.frameOf(page);
+    const frame = this.#frameOf(page);
     if (frame !== 0) this.#remember(low, high, page, frame, access);
     const start = page * pageBytes + offset;
     const first = Math.min(size, pageBytes - offset);
@@ -267,6 +288,7 @@ export class Paging extends PageWalk {
     if (first < size) {
       const [nextLow, nextHigh] = this.#nextPage(low, high);
       rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+      this.#refuseCrossing(start, rest, true);
     }
     if (!access.implicit) noteAccess(v, low, high, size, true);
     v.pool.view.setBigUint64(scratch, BigInt.asUintN(64, value), true);

@@ -70,8 +70,10 @@ export const stateLayout = layout([
   ['featureControl', 8],
   /** 0: outside VMX operation, 1: root, 2: non-root. */
   ['vmxOperation', 4],
-  /** Exits due before the next instruction: 1 monitor trap, 2 TPR below its threshold. */
+  /** Exits due before the next instruction: see vmx/vmx.ts. */
   ['vmxPending', 4],
+  /** Qualification of an exit that follows a write to the virtual APIC. */
+  ['vmxPendingQualification', 4],
   /** VM entries and exits add this to what the guest reads of the TSC. */
   ['vmxTscOffset', 8],
   /** TSC scaling, with 48 fraction bits; 0: none. */

@@ -11,6 +11,8 @@ export interface ExitDetails {
   readonly linear?: bigint;
   /** VM-exit instruction information. */
   readonly instruction?: number;
+  /** The guest may handle it itself, by a virtualization exception. */
+  readonly convertible?: boolean;
   /** The instruction's length is reported. */
   readonly length?: boolean;
 }

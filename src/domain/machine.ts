@@ -11,11 +11,12 @@ import type { Translator } from '../engine/translator/translator.ts';
 import type { FramePool } from '../memory/pool.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
-import { awaitsWindow, leaveAtBoundary, type PendingInterrupts } from '../vmx/boundary.ts';
+import { actAtBoundary, awaitsBoundary, type PendingInterrupts } from '../vmx/boundary.ts';
 import { Primary } from '../vmx/controls.ts';
 import { leave } from '../vmx/exit.ts';
 import { Reason } from '../vmx/exit-reasons.ts';
-import { PendingExit, type Vmx } from '../vmx/vmx.ts';
+import { PendingExit } from '../vmx/operation.ts';
+import type { Vmx } from '../vmx/vmx.ts';
 import type { Chips } from './chips.ts';
 import type { InterruptController } from './interrupts.ts';
 import type { StopReason } from './stop-reason.ts';
@@ -133,14 +134,15 @@ export class Machine {
     const shadow = v.get64(At.interruptShadow);
     const shadowed = shadow !== 0n && shadow === v.ip;
     if (shadowed) {
-      if (this.#leavesGuest(true)) return;
+      if (this.#virtualized(true)) return;
       v.set64(At.interruptShadow, 0n);
       this.#run(1); // the instruction after STI or MOV SS, and only it
       if (v.get(At.pending) === 0) return;
     }
     v.set64(At.interruptShadow, 0n);
     v.set64(At.stackShadow, 0n);
-    if (this.#leavesGuest(false)) return;
+    // virtual interrupts first, one after another; then what leaves the guest
+    while (this.#virtualized(false)) if (!this.vmx?.nonRoot) return;
     if (apic.state.init) {
       // INIT to the only processor: it starts again, and the machine with it
       apic.state.init = false;
@@ -154,7 +156,7 @@ export class Machine {
     }
     if ((v.systemFlags & Flag.interrupt) === 0) return;
     if (this.#waiting.interrupt) this.#interrupt({ type: EventType.external, vector: this.#waiting.acknowledge() });
-    if (!this.#waiting.interrupt && !apic.state.nmi && !(this.vmx && awaitsWindow(this.vmx))) v.set(At.pending, 0);
+    if (!this.#waiting.interrupt && !apic.state.nmi && !(this.vmx && awaitsBoundary(this.vmx))) v.set(At.pending, 0);
   }
   readonly #waiting: PendingInterrupts;
   #pendingInterrupts(): PendingInterrupts {
@@ -178,14 +180,15 @@ export class Machine {
       },
     };
   }
-  #leavesGuest(shadowed: boolean): boolean {
+  /** What VMX does with what waits: exits and virtual interrupts. True when something was done. */
+  #virtualized(shadowed: boolean): boolean {
     const { vmx } = this;
     if (!vmx?.nonRoot) return false;
-    let left = false;
+    let done = true;
     this.#guarded(() => {
-      left = leaveAtBoundary(vmx, this.#waiting, shadowed);
+      done = actAtBoundary(vmx, this.#waiting, shadowed);
     });
-    return left;
+    return done;
   }
   #interrupt(event: Interruption): void {
     const { v } = this.processor;

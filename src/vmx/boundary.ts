@@ -1,13 +1,14 @@
 /** What may leave the guest between two instructions, and which exceptions do. SDM 3C, 26.2 and 26.5. */
 import { Vector } from '../cpu/fault.ts';
-import { EventType, type Interruption } from '../cpu/interrupts.ts';
+import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { At, Flag } from '../cpu/state.ts';
 import { type Virtualization, VmExit } from '../cpu/vm-exit.ts';
 import { ExitControl, Pin, Primary } from './controls.ts';
 import { informationOf, leave } from './exit.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
-import { PendingExit, type Vmx } from './vmx.ts';
+import { PendingExit } from './operation.ts';
+import type { Vmx } from './vmx.ts';
 
 /** The interrupt controllers, as the run loop sees them. */
 export interface PendingInterrupts {
@@ -18,14 +19,37 @@ export interface PendingInterrupts {
   takeNmi(): void;
 }
 
-/** Exits for what is due now, in the manual's order of priority; true when the hypervisor runs now. `shadowed`: STI or MOV SS blocks. */
-export function leaveAtBoundary(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): boolean {
+/**
+ * Does what is due now, in the manual's order of priority: an exit, a virtual interrupt, or taking over posted ones. True when something was done.
+ * `shadowed`: STI or MOV SS blocks. May throw a VM exit that the delivery of an interrupt met.
+ */
+export function actAtBoundary(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): boolean {
   const exit = dueExit(x, waiting, shadowed);
   if (exit) leave(x, exit);
-  return exit !== undefined;
+  if (exit || shadowed) return exit !== undefined;
+  return takesVirtualInterrupt(x) || takesExternalInterrupt(x, waiting);
+}
+function takesVirtualInterrupt(x: Vmx): boolean {
+  const event = x.apic.take();
+  if (!event) return false;
+  x.v.set(At.halted, 0);
+  x.v.jump(x.v.ip);
+  deliver(x.p, event);
+  return true;
+}
+function takesExternalInterrupt(x: Vmx, waiting: PendingInterrupts): boolean {
+  if (!waiting.interrupt || !x.wantsPin(Pin.externalInterrupt)) return false;
+  const acknowledges = (x.vmcs.get32(F.exitControls) & ExitControl.acknowledgeInterrupt) !== 0;
+  const vector = acknowledges ? waiting.acknowledge() : 0;
+  if (acknowledges && x.apic.takePosted(vector)) return true;
+  const interruption = acknowledges ? informationOf({ type: EventType.external, vector }) : 0;
+  leave(x, new VmExit(Reason.externalInterrupt, 0n, { interruption }));
+  return true;
 }
 function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit | undefined {
   const { v } = x;
+  if (x.isPending(PendingExit.apicWrite)) return new VmExit(Reason.apicWrite, x.apic.pendingQualification);
+  if (x.isPending(PendingExit.virtualizedEoi)) return new VmExit(Reason.virtualizedEoi, x.apic.pendingQualification);
   if (x.isPending(PendingExit.tprBelowThreshold)) return new VmExit(Reason.tprBelowThreshold);
   if (x.isPending(PendingExit.monitorTrap)) return new VmExit(Reason.monitorTrap);
   if (x.timer.expired) return new VmExit(Reason.preemptionTimer);
@@ -38,14 +62,11 @@ function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit 
     return new VmExit(Reason.exception, 0n, { interruption: informationOf({ type: EventType.nmi, vector: Vector.nmi }) });
   }
   if (x.wants(Primary.interruptWindow) && (v.systemFlags & Flag.interrupt) !== 0) return new VmExit(Reason.interruptWindow);
-  if (!waiting.interrupt || !x.wantsPin(Pin.externalInterrupt)) return undefined;
-  const acknowledges = (x.vmcs.get32(F.exitControls) & ExitControl.acknowledgeInterrupt) !== 0;
-  const interruption = acknowledges ? informationOf({ type: EventType.external, vector: waiting.acknowledge() }) : 0;
-  return new VmExit(Reason.externalInterrupt, 0n, { interruption });
+  return undefined;
 }
 /** Something still waits for the guest to become interruptible: the run loop must look again. */
-export const awaitsWindow = (x: Vmx): boolean =>
-  x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.v.get(At.vmxPending) !== 0);
+export const awaitsBoundary = (x: Vmx): boolean =>
+  x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.v.get(At.vmxPending) !== 0 || x.apic.recognizes);
 
 /** INT n is delivered whatever the bitmap says, and interrupts are not exceptions. */
 const neverIntercepted: readonly number[] = [EventType.software, EventType.external, EventType.nmi];

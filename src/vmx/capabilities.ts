@@ -26,7 +26,7 @@ export interface Capabilities {
 }
 
 /** Identifies the layout of our VMCS regions: changes with it. */
-export const vmcsRevision = 0x7e57_0001;
+export const vmcsRevision = 0x7e57_0002;
 /** The VMX-preemption timer counts at the TSC's rate shifted right by this. */
 export const preemptionRate = 5;
 /** MSRs in one area at most, in units of 512 less one. */
@@ -44,7 +44,14 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
   const pinMust = 0x16;
   const pin = {
     must: pinMust,
-    may: pinMust | Pin.externalInterrupt | Pin.nmi | when('virtual-nmi', Pin.virtualNmis) | when('preemption-timer', Pin.preemptionTimer),
+    may: union(
+      pinMust,
+      Pin.externalInterrupt,
+      Pin.nmi,
+      when('virtual-nmi', Pin.virtualNmis),
+      when('preemption-timer', Pin.preemptionTimer),
+      when('posted-intr', Pin.postedInterrupts),
+    ),
   };
   const primaryMust = 0x0400_6172;
   const primary = {
@@ -77,12 +84,16 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
   const secondary = {
     must: 0,
     may: union(
+      when('apicv-xapic', Secondary.apicAccesses),
       when('ept', Secondary.ept),
       when('desc-exiting', Secondary.descriptorTables),
       cpu('rdtscp', Secondary.rdtscp),
+      when('apicv-x2apic', Secondary.x2apic),
       when('vpid', Secondary.vpid),
       Secondary.wbinvd,
       when('unrestricted-guest', Secondary.unrestrictedGuest),
+      when('apicv-register', Secondary.apicRegisters),
+      when('apicv-vid', Secondary.virtualInterrupts),
       when('pause-loop', Secondary.pauseLoop),
       cpu('rdrand', Secondary.rdrand),
       cpu('invpcid', Secondary.invpcid),
@@ -90,7 +101,9 @@ export function capabilitiesOf(model: CpuModel): Capabilities {
       when('shadow-vmcs', Secondary.vmcsShadowing),
       cpu('rdseed', Secondary.rdseed),
       when('pml', Secondary.pml),
+      when('ept-violation-ve', Secondary.virtualizationExceptions),
       cpu('xsaves', Secondary.xsaves),
+      when('mbec', Secondary.modeBasedExecute),
       when('tsc-scaling', Secondary.tscScaling),
     ),
   };

@@ -8,8 +8,8 @@ import { Primary, Secondary } from './controls.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { currentInstruction } from './information.ts';
+import { Operation } from './operation.ts';
 import type { Vmx } from './vmx.ts';
-import { Operation, PendingExit } from './vmx.ts';
 
 const Access = { to: 0, from: 1, clts: 2, lmsw: 3 } as const;
 
@@ -37,9 +37,6 @@ function checkedCr0(x: Vmx, value: bigint): bigint {
   return value;
 }
 
-/** The virtual-APIC page's TPR, as CR8 has it. */
-const virtualTpr = (x: Vmx): number => Number(x.vmcs.get(F.virtualApic) & 0xff_ffff_f000n) + 0x80;
-
 export function readControlRegister(x: Vmx, number: number): bigint {
   const { p, v } = x;
   if (!x.nonRoot || v.cpl !== 0) return readControl(p, number);
@@ -53,7 +50,7 @@ export function readControlRegister(x: Vmx, number: number): bigint {
       break;
     case 8:
       if (x.wants(Primary.cr8Store)) throw movExit(x, 8, Access.from);
-      if (x.wants(Primary.tprShadow)) return BigInt((v.space.read32(virtualTpr(x)) >> 4) & 15);
+      if (x.wants(Primary.tprShadow)) return BigInt(x.apic.taskPriority >> 4);
   }
   return readControl(p, number);
 }
@@ -91,10 +88,7 @@ function writeGuestControl(x: Vmx, number: number, value: bigint): void {
       if (x.wants(Primary.cr8Load)) throw movExit(x, 8, Access.to);
       if (!x.wants(Primary.tprShadow)) return writeControl(p, 8, value);
       if (value > 15n) throw protection(0);
-      v.space.write32(virtualTpr(x), Number(value) << 4);
-      if (Number(value) < (vmcs.get32(F.tprThreshold) & 15)) x.setPending(PendingExit.tprBelowThreshold);
-      v.wake();
-      return;
+      return x.apic.setTaskPriority(Number(value) << 4);
     default:
       writeControl(p, number, value);
   }

@@ -1,6 +1,12 @@
 /** Bits of the VM-execution, VM-exit and VM-entry controls. SDM 3C, 25.6 to 25.8. */
 
-export const Pin = { externalInterrupt: 1 << 0, nmi: 1 << 3, virtualNmis: 1 << 5, preemptionTimer: 1 << 6 } as const;
+export const Pin = {
+  externalInterrupt: 1 << 0,
+  nmi: 1 << 3,
+  virtualNmis: 1 << 5,
+  preemptionTimer: 1 << 6,
+  postedInterrupts: 1 << 7,
+} as const;
 
 export const Primary = {
   interruptWindow: 1 << 2,
@@ -27,12 +33,16 @@ export const Primary = {
 } as const;
 
 export const Secondary = {
+  apicAccesses: 1 << 0,
   ept: 1 << 1,
   descriptorTables: 1 << 2,
   rdtscp: 1 << 3,
+  x2apic: 1 << 4,
   vpid: 1 << 5,
   wbinvd: 1 << 6,
   unrestrictedGuest: 1 << 7,
+  apicRegisters: 1 << 8,
+  virtualInterrupts: 1 << 9,
   pauseLoop: 1 << 10,
   rdrand: 1 << 11,
   invpcid: 1 << 12,
@@ -40,7 +50,9 @@ export const Secondary = {
   vmcsShadowing: 1 << 14,
   rdseed: 1 << 16,
   pml: 1 << 17,
+  virtualizationExceptions: 1 << 18,
   xsaves: 1 << 20,
+  modeBasedExecute: 1 << 22,
   tscScaling: 1 << 25,
 } as const;
 

@@ -13,8 +13,9 @@ import { failEntry } from './exit.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { loadMsrs } from './msr-lists.ts';
+import { Operation, PendingExit } from './operation.ts';
 import { fail, VmError } from './outcome.ts';
-import { Operation, PendingExit, type Vmx } from './vmx.ts';
+import type { Vmx } from './vmx.ts';
 
 /** ET, CD, NW and reserved bits stay as they are. */
 const keptCr0 = 0x7ffa_ffd0n;
@@ -109,7 +110,8 @@ function begin(x: Vmx, c: EntryContext): void {
   x.p.paging.second = c.usesEpt ? x.ept : undefined;
   const pointer = c.usesEpt ? vmcs.get(F.eptPointer) : 0n;
   if (c.usesEpt) x.ept.use(pointer, c.secondary);
-  x.spaces.enterGuest((c.secondary & Secondary.vpid) !== 0 ? vmcs.get32(F.vpid) : 0, pointer);
+  const guarded = (c.secondary & Secondary.apicAccesses) !== 0 ? vmcs.get(F.apicAccess) : 0n;
+  x.spaces.enterGuest((c.secondary & Secondary.vpid) !== 0 ? vmcs.get32(F.vpid) : 0, pointer, guarded);
   const shiftsTime = x.wants(Primary.tscOffsetting);
   v.set64(At.vmxTscOffset, shiftsTime ? vmcs.get(F.tscOffset) : 0n);
   v.set64(At.vmxTscMultiplier, shiftsTime && x.wantsSecondary(Secondary.tscScaling) ? vmcs.get(F.tscMultiplier) : 0n);
@@ -121,6 +123,7 @@ function begin(x: Vmx, c: EntryContext): void {
   v.set64(At.stackShadow, movSs ? ip : 0n);
   v.set(At.nmiBlocked, (blocking & Blocking.nmi) !== 0 ? 1 : 0);
   v.set(At.halted, vmcs.get32(F.guestActivity) === Activity.active ? 0 : 1);
+  x.apic.begin();
   if (x.wantsPin(Pin.preemptionTimer)) x.timer.start(vmcs.get32(F.preemptionTimer));
   v.refreshMode();
   v.wake();

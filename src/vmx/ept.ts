@@ -11,9 +11,12 @@ import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import type { Vmcs } from './vmcs.ts';
 
-const Entry = { read: 1, write: 2, execute: 4, accessed: 0x100, dirty: 0x200, large: 0x80 } as const;
+const Entry = { read: 1, write: 2, execute: 4, userExecute: 0x400, accessed: 0x100, dirty: 0x200, large: 0x80 } as const;
 /** Bits of an exit qualification. SDM 3C, table 28-7. */
 const Qualification = { read: 1, write: 2, fetch: 4, linearValid: 0x80, final: 0x100 } as const;
+/** Rights of a translation: R, W, X as in an entry; X of user-mode addresses when execution is by mode. */
+const Right = { read: 1, write: 2, execute: 4, userExecute: 8 } as const;
+const rightsOf = (entry: number): number => (entry & 7) | ((entry & Entry.userExecute) >> 7);
 /** Physical addresses have 40 bits. */
 const reservedHigh = 0x000f_ff00;
 const physicalHigh = 0xff;
@@ -30,6 +33,9 @@ export class ExtendedPaging implements SecondStage {
   readonly #caches = new Map<bigint, TranslationCache>();
   #cache = new TranslationCache();
   #logsPages = false;
+  /** Mode-based execute control: fetches from user-mode addresses have a right of their own. SDM 3C, 29.3.3.2. */
+  #byMode = false;
+  #raisesExceptions = false;
 
   constructor(p: Processor, vmcs: Vmcs) {
     this.#p = p;
@@ -47,6 +53,8 @@ export class ExtendedPaging implements SecondStage {
     this.#root = Number((pointer & 0xff_ffff_f000n) >> 12n);
     this.#accessedDirty = (pointer & EptPointer.accessedDirty) !== 0n;
     this.#logsPages = (secondary & Secondary.pml) !== 0;
+    this.#byMode = (secondary & Secondary.modeBasedExecute) !== 0;
+    this.#raisesExceptions = (secondary & Secondary.virtualizationExceptions) !== 0;
   }
 
   /** Forgets translations of the pointers that the test names. */
@@ -59,12 +67,14 @@ export class ExtendedPaging implements SecondStage {
     // with accessed and dirty flags every access to a guest's paging structure counts as a write
     const writes = write || (!final && this.#accessedDirty);
     const access = { write: writes, execute, final, low, high };
-    if (page >= pagesMax) this.#violation(page, offset, access, 0);
-    const wanted = (writes ? Entry.write : 0) | (execute ? Entry.execute : 0) | (!writes && !execute ? Entry.read : 0);
+    if (page >= pagesMax) this.#violation(page, offset, access, 0, -1);
+    const fetches = this.#byMode && this.#p.paging.found.user ? Right.userExecute : Right.execute;
+    const wanted = (writes ? Right.write : 0) | (execute ? fetches : 0) | (!writes && !execute ? Right.read : 0);
+    const presence = this.#byMode ? 7 | Entry.userExecute : 7;
     const known = this.#cache.find(page, wanted);
     if (known >= 0) return known;
     let table = this.#root;
-    let rights = 7;
+    let rights = 15;
     let passed = 0;
     for (let level = 4; ; level--) {
       const index = Math.floor(page / 2 ** (9 * (level - 1))) & 0x1ff;
@@ -72,24 +82,24 @@ export class ExtendedPaging implements SecondStage {
       const at = (frame * pageBytes + index * 8) >>> 2;
       const entry = frame === 0 ? -1 : (v.words[at] ?? 0);
       const upper = frame === 0 ? -1 : (v.words[at + 1] ?? 0);
-      if ((entry & 7) === 0) this.#violation(page, offset, access, 0);
+      if ((entry & presence) === 0) this.#violation(page, offset, access, 0, upper);
       const large = level === 1 || ((entry & Entry.large) !== 0 && level < 4);
       if (isMisconfigured(entry, upper, level, large)) {
         throw new VmExit(Reason.eptMisconfiguration, 0n, { physical: addressOf(page, offset), linear: linearOf(low, high), length: true });
       }
-      rights &= entry;
+      rights &= rightsOf(entry);
       this.#passed[passed++] = at;
       const base = (upper & physicalHigh) * 0x10_0000 + (entry >>> 12);
       if (!large) {
         table = base;
         continue;
       }
-      if ((rights & wanted) !== wanted) this.#violation(page, offset, access, rights);
+      if ((rights & wanted) !== wanted) this.#violation(page, offset, access, rights, upper);
       if (this.#accessedDirty) this.#mark(passed, writes, page);
       const span = 2 ** (9 * (level - 1));
       const below = base - (base % span) + (page % span);
       // a write right is kept only once the dirty flag is set
-      this.#cache.keep(page, below, this.#accessedDirty && !writes ? rights & ~Entry.write : rights);
+      this.#cache.keep(page, below, this.#accessedDirty && !writes ? rights & ~Right.write : rights);
       return below;
     }
   }
@@ -99,10 +109,17 @@ export class ExtendedPaging implements SecondStage {
     offset: number,
     a: { readonly write: boolean; readonly execute: boolean; readonly final: boolean; readonly low: number; readonly high: number },
     rights: number,
+    upper: number,
   ): never {
     const kind = a.execute ? Qualification.fetch : a.write ? Qualification.write | (a.final ? 0 : Qualification.read) : Qualification.read;
-    const qualification = kind | (rights << 3) | Qualification.linearValid | (a.final ? Qualification.final : 0);
-    throw new VmExit(Reason.eptViolation, BigInt(qualification), { physical: addressOf(page, offset), linear: linearOf(a.low, a.high) });
+    const shown = this.#byMode ? rights : rights & 7;
+    const qualification = kind | (shown << 3) | Qualification.linearValid | (a.final ? Qualification.final : 0);
+    const convertible = this.#raisesExceptions && upper >= 0; // bit 63: suppress #VE
+    throw new VmExit(Reason.eptViolation, BigInt(qualification), {
+      physical: addressOf(page, offset),
+      linear: linearOf(a.low, a.high),
+      convertible,
+    });
   }
   #mark(count: number, write: boolean, page: number): void {
     const { v } = this.#p;

@@ -9,7 +9,10 @@ import { Activity, Blocking, EntryControl, ExitControl, Interruption as Informat
 import { entryFailure, Reason, reasonName } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { loadMsrs, storeMsrs } from './msr-lists.ts';
-import { Operation, type Vmx } from './vmx.ts';
+import { Operation } from './operation.ts';
+import { ApicAccess } from './virtual-apic.ts';
+import { raiseVirtualizationException } from './virtualization-exception.ts';
+import type { Vmx } from './vmx.ts';
 
 /** Codes of a VMX abort. SDM 3C, 28.7. */
 const Abort = { savingMsrs: 1, loadingMsrs: 4 } as const;
@@ -17,9 +20,10 @@ const Abort = { savingMsrs: 1, loadingMsrs: 4 } as const;
 const keptCr0 = 0x7ffa_ffd0n;
 const flatLimit = 0xffff_ffff;
 
-/** Leaves the guest for its hypervisor. */
+/** Leaves the guest for its hypervisor, or lets the guest handle its EPT violation. May throw what the delivery of that exception meets. */
 export function leave(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
+  if (exit.details.convertible && raiseVirtualizationException(x, exit)) return;
   x.counts.left(x.current, exit.reason);
   x.trace?.(exit.reason, `vm exit ${reasonName(exit.reason)} at ${v.ip.toString(16)} qualification ${exit.qualification.toString(16)}`);
   writeInformation(x, exit);
@@ -46,7 +50,7 @@ function writeInformation(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
   const { details, during } = exit;
   vmcs.set32(F.exitReason, exit.reason);
-  vmcs.set(F.exitQualification, exit.qualification);
+  vmcs.set(F.exitQualification, qualificationOf(exit));
   vmcs.set32(F.exitInterruption, details.interruption ?? 0);
   vmcs.set32(F.exitErrorCode, details.errorCode ?? 0);
   vmcs.set32(F.exitInstructionInformation, details.instruction ?? 0);
@@ -60,6 +64,9 @@ function writeInformation(x: Vmx, exit: VmExit): void {
     software ? (during.length ?? instructionLength(x)) : details.length && v.get(At.record) !== 0 ? instructionLength(x) : 0,
   );
 }
+/** An access to the APIC's page while an event is delivered has a type of its own. */
+const qualificationOf = ({ reason, during, qualification }: VmExit): bigint =>
+  reason === Reason.apicAccess && during ? (qualification & 0xfffn) | BigInt(ApicAccess.delivery << 12) : qualification;
 const instructionLength = (x: Vmx): number => Number(BigInt.asUintN(8, x.v.nextIp - x.v.ip));
 /** Interruption information of an event. SDM 3C, table 25-19. */
 export const informationOf = (event: Interruption): number =>
@@ -129,6 +136,7 @@ function loadHost(x: Vmx): void {
   v.set(At.vmxOperation, Operation.root);
   x.p.paging.second = undefined;
   x.timer.stop();
+  x.apic.end();
   v.set64(At.vmxTscOffset, 0n);
   v.set64(At.vmxTscMultiplier, 0n);
   v.set64(At.cr0, (v.get64(At.cr0) & keptCr0) | (vmcs.get(F.hostCr0) & ~keptCr0));

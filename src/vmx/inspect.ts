@@ -6,8 +6,9 @@ import { pageBytes } from '../memory/pool.ts';
 import { EntryControl, Primary, Secondary } from './controls.ts';
 import { entryFailure, reasonName } from './exit-reasons.ts';
 import { F, fieldDescriptions } from './fields.ts';
+import { Operation } from './operation.ts';
 import { Vmcs } from './vmcs.ts';
-import { Operation, type Vmx } from './vmx.ts';
+import type { Vmx } from './vmx.ts';
 
 const hex = (value: bigint | number, digits = 16): string => value.toString(16).padStart(digits, '0');
 const operations = ['outside VMX operation', 'in root operation', 'in non-root operation'];

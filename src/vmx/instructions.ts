@@ -15,9 +15,10 @@ import { isEptPointer } from './ept.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { currentInstruction, displacementOf, instructionInformation } from './information.ts';
+import { Operation } from './operation.ts';
 import { fail, succeed, VmError } from './outcome.ts';
 import { shadowIndicator } from './vmcs.ts';
-import { Operation, type Vmx } from './vmx.ts';
+import type { Vmx } from './vmx.ts';
 
 /** Real and virtual-8086 mode, compatibility mode: #UD. */
 function checkMode({ v }: Vmx): void {
@@ -157,6 +158,7 @@ function vmFunction(x: Vmx): void {
   const pointer = v.space.read64(Number(vmcs.get(F.eptpList) & 0xff_ffff_f000n) + index * 8);
   if (!isEptPointer(pointer, x.capabilities.has('eptad'))) throw plainExit(Reason.vmfunc)();
   vmcs.set(F.eptPointer, pointer);
+  if (x.wantsSecondary(Secondary.virtualizationExceptions)) vmcs.set32(F.eptpIndex, index);
   v.jump(v.nextIp);
   x.ept.use(pointer, x.secondary);
   x.spaces.switchEpt(x.wantsSecondary(Secondary.vpid) ? vmcs.get32(F.vpid) : 0, pointer);

@@ -166,14 +166,22 @@ const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
     return base();
   },
   processorId: absentUnless(Secondary.rdtscp),
-  readModelSpecific: privileged(
-    (x) => interceptsMsr(x, x.v.low(At.gpr, 1), false),
-    () => exit(Reason.rdmsr),
-  ),
-  writeModelSpecific: privileged(
-    (x) => interceptsMsr(x, x.v.low(At.gpr, 1), true),
-    () => exit(Reason.wrmsr),
-  ),
+  readModelSpecific(x, base) {
+    checkLevel0(x.p);
+    const number = x.v.low(At.gpr, 1);
+    if (interceptsMsr(x, number, false)) throw exit(Reason.rdmsr);
+    const value = x.apic.readMsr(number);
+    if (value === undefined) return base();
+    x.v.setRegister32(0, Number(value & 0xffff_ffffn));
+    x.v.setRegister32(2, Number(value >> 32n));
+  },
+  writeModelSpecific(x, base) {
+    checkLevel0(x.p);
+    const number = x.v.low(At.gpr, 1);
+    if (interceptsMsr(x, number, true)) throw exit(Reason.wrmsr);
+    const value = (BigInt(x.v.low(At.gpr, 2)) << 32n) | BigInt(x.v.low(At.gpr, 0));
+    if (!x.apic.writeMsr(number, value)) return base();
+  },
   portIn(x, base, port, size) {
     const width = Number(size) / 8;
     checkPort(x.p, Number(port), width);

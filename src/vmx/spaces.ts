@@ -8,6 +8,8 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 interface Space {
   vpid: number;
   eptPointer: bigint;
+  /** Address of the page whose accesses are not plain ones; 0: none. */
+  guarded: bigint;
   /** What its translations were made with: they hold only under the same. */
   cr0: number;
   cr3: bigint;
@@ -16,7 +18,7 @@ interface Space {
   used: number;
 }
 
-const fresh = (): Space => ({ vpid: -1, eptPointer: 0n, cr0: 0, cr3: 0n, cr4: 0, efer: 0, used: 0 });
+const fresh = (): Space => ({ vpid: -1, eptPointer: 0n, guarded: 0n, cr0: 0, cr3: 0n, cr4: 0, efer: 0, used: 0 });
 const pagingBits = Cr0.pg | Cr0.wp | Cr0.pe;
 
 export class AddressSpaces {
@@ -57,7 +59,7 @@ export class AddressSpaces {
     if (flush) this.#v.flushTlb();
   }
   /** VPID 0 means that it is off: then nothing outlives the switch. */
-  enterGuest(vpid: number, eptPointer: bigint): void {
+  enterGuest(vpid: number, eptPointer: bigint, guarded: bigint): void {
     let found = this.#spaces.findIndex((s, n) => n > 0 && s.vpid === vpid && s.eptPointer === eptPointer);
     if (found < 0) {
       found = 1;
@@ -67,7 +69,9 @@ export class AddressSpaces {
       this.#v.flushTlbContext(found);
     }
     this.#enter(found);
-    if (vpid === 0) this.#v.flushTlb();
+    const space = this.#spaces[found];
+    if (vpid === 0 || space?.guarded !== guarded) this.#v.flushTlb();
+    if (space) space.guarded = guarded;
   }
   /** Drops the translations of the spaces that the test names; also those of the root for VPID 0. */
   drop(test: (vpid: number, eptPointer: bigint) => boolean): void {
@@ -78,7 +82,7 @@ export class AddressSpaces {
   /** Another EPT pointer for the guest that runs. */
   switchEpt(vpid: number, eptPointer: bigint): void {
     this.leave();
-    this.enterGuest(vpid, eptPointer);
+    this.enterGuest(vpid, eptPointer, this.#spaces[this.#at]?.guarded ?? 0n);
     this.#v.refreshMode();
   }
 }

@@ -13,15 +13,11 @@ import { Primary, Secondary } from './controls.ts';
 import { ExtendedPaging } from './ept.ts';
 import { ExitCounts } from './exit-counts.ts';
 import { F, fieldDescriptions } from './fields.ts';
+import { Operation } from './operation.ts';
 import { PreemptionTimer } from './preemption-timer.ts';
 import { AddressSpaces } from './spaces.ts';
+import { VirtualApic } from './virtual-apic.ts';
 import { Vmcs } from './vmcs.ts';
-
-/** Bits of the state's `vmxPending`. */
-export const PendingExit = { monitorTrap: 1, tprBelowThreshold: 2 } as const;
-
-/** Values of the state's `vmxOperation`. */
-export const Operation = { off: 0, root: 1, nonRoot: 2 } as const;
 
 export class Vmx {
   readonly p: Processor;
@@ -36,6 +32,7 @@ export class Vmx {
   readonly checked = new CheckedRegions();
   readonly spaces: AddressSpaces;
   readonly timer: PreemptionTimer;
+  readonly apic: VirtualApic;
   readonly counts: ExitCounts;
   /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
   trace: ((reason: number | undefined, line: string) => void) | undefined;
@@ -58,6 +55,7 @@ export class Vmx {
     this.ept = new ExtendedPaging(p, this.vmcs);
     this.spaces = new AddressSpaces(p.v);
     this.timer = new PreemptionTimer(p.v, timers);
+    this.apic = new VirtualApic(this);
   }
 
   get operation(): number {
@@ -69,8 +67,9 @@ export class Vmx {
   isPending(what: number): boolean {
     return (this.v.get(At.vmxPending) & what) !== 0;
   }
-  setPending(what: number): void {
+  setPending(what: number, qualification?: number): void {
     this.v.set(At.vmxPending, this.v.get(At.vmxPending) | what);
+    if (qualification !== undefined) this.v.set(At.vmxPendingQualification, qualification);
   }
   get current(): bigint {
     return this.v.get64(At.vmcsPointer);

@@ -11,7 +11,7 @@ int vm_enter(int resume);
 G(vmcall) G(cpuid) G(hlt) G(invd) G(wbinvd) G(invlpg) G(rdpmc) G(rdtsc) G(rdtscp) G(pause) G(rdmsr) G(wrmsr) G(in8) G(in16) G(out32) G(outsb) G(repinsw)
 G(mov_to_cr0) G(mov_to_cr3) G(mov_from_cr3) G(mov_to_cr4) G(mov_from_cr0) G(mov_from_cr4) G(mov_to_cr8) G(mov_from_cr8) G(clts) G(lmsw) G(mov_to_dr7) G(mov_from_dr0)
 G(xsetbv) G(vmclear) G(vmptrld) G(vmptrst) G(vmxon) G(vmread) G(vmread_mem) G(vmwrite) G(vmlaunch) G(vmresume) G(vmxoff) G(invept) G(invvpid) G(sgdt) G(lidt) G(str) G(lldt)
-G(rdrand) G(int3) G(ud2) G(div) G(gp) G(load) G(store) G(call_rsi) G(nop) G(sti_nop) G(loop) G(int20) G(popf_tf) G(iret) G(vmfunc)
+G(rdrand) G(int3) G(ud2) G(div) G(gp) G(load) G(store) G(call_rsi) G(nop) G(sti_nop) G(loop) G(int20) G(popf_tf) G(iret) G(vmfunc) G(load32) G(store32)
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 enum {
@@ -56,17 +56,21 @@ enum { EXT_INT = 1, NMI_EXIT = 8, VNMI = 32, PREEMPTION = 64 };
 #define UNRESTRICTED 128u
 #define VMFUNC (1u << 13)
 #define RDRAND_EXIT (1u << 11)
+#define EXCEPTIONS_BY_EPT (1u << 18)
+#define BY_MODE (1u << 22)
 #define VALID (1u << 31)
 
 static u8 vmxon_region[4096] __attribute__((aligned(4096))), vmcs[4096] __attribute__((aligned(4096))), vmcs2[4096] __attribute__((aligned(4096)));
 static u8 bitmap_a[4096] __attribute__((aligned(4096))), bitmap_b[4096] __attribute__((aligned(4096))), msr_bitmap[4096] __attribute__((aligned(4096)));
 static u8 vapic[4096] __attribute__((aligned(4096))), page[8192] __attribute__((aligned(4096)));
 static u64 ept4[512] __attribute__((aligned(4096))), ept3[512] __attribute__((aligned(4096))), ept2[512] __attribute__((aligned(4096))), ept1[512] __attribute__((aligned(4096)));
+static u64 information[512] __attribute__((aligned(4096)));
 static u64 guest_idt[512] __attribute__((aligned(4096)));
 static u64 msr_list[64] __attribute__((aligned(16)));
+static u64 posted[8] __attribute__((aligned(64)));
 static u8 guest_stack[8192] __attribute__((aligned(16)));
 static u64 pin, proc, proc2, proc2_may, exit_controls, entry_controls, misc, ept_vpid;
-static int cases, wrong;
+static int cases, wrong, apicv;
 
 /* --- output */
 static void out8(u16 port, u8 value) { asm volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
@@ -159,6 +163,8 @@ static void base(const void *code) {
   vmwrite(H_TR, 0x18); vmwrite(H_CR0, cr0()); vmwrite(H_CR3, cr3()); vmwrite(H_CR4, cr4()); vmwrite(H_FS_BASE, 0); vmwrite(H_FS_BASE + 2, 0); vmwrite(H_TR_BASE, address(tss));
   vmwrite(H_GDTR_BASE, address(gdt)); vmwrite(H_IDTR_BASE, address(idt)); vmwrite(H_SYSENTER_ESP, 0); vmwrite(0x6c12, 0); vmwrite(0x4c00, 0); vmwrite(H_EFER, 0xd00);
   vmwrite(H_PAT, 0x0007040600070406);
+  if (apicv) { vmwrite(0x2014, address(page)); vmwrite(0x2016, address(posted)); vmwrite(0x0002, 0xf2); vmwrite(0x0810, 0); }
+  if (proc2_may & EXCEPTIONS_BY_EPT) vmwrite(0x202a, address(information));
   for (int n = 0; n < 16; n++) guest_registers[n] = 0;
   for (int n = 0; n < 4096; n++) bitmap_a[n] = bitmap_b[n] = msr_bitmap[n] = vapic[n] = 0;
 }
@@ -666,6 +672,48 @@ static void violation(const char *name, const void *code, u64 rsi, u32 reason, u
   if (reason == 48 && (vmread(QUALIFICATION) & 0x1ff) != qualification) { expect(name, "qualification", vmread(QUALIFICATION) & 0x1ff, qualification); return; }
   expect(name, "physical address", vmread(GUEST_PHYSICAL), physical);
 }
+/* Mode-based execute control; every linear address here is a user-mode one. Virtualization exceptions. */
+static void ept_exceptions(u64 at) {
+  if (proc2_may & BY_MODE) {
+    for (int n = 0; n < 512; n++) { ept2[n] |= 0x400; ept1[n] |= 0x400; }
+    ept4[0] |= 0x400; ept3[0] |= 0x400;
+    page[0x123] = 0x0f; page[0x124] = 0x01; page[0x125] = 0xc1; /* VMCALL */
+#define BY_MODE_FETCH(name, rights, wanted) do { *leaf_of(page) = address(page) | (rights) | 0x30; invept(2, 0, 0); \
+  base(g_call_rsi); vmwrite(PROC2, proc2 | EPT | BY_MODE); REG(RSI, at); u64 was_ = outcome(0); \
+  expect(name, "outcome", was_ == 48 ? vmread(QUALIFICATION) : was_, wanted); } while (0)
+    BY_MODE_FETCH("mode-based execution: allowed", 0x407, VMCALL);
+    BY_MODE_FETCH("mode-based execution: for the user only", 0x401, VMCALL);
+    BY_MODE_FETCH("mode-based execution: for the supervisor only", 0x7, 0x1bc);
+    BY_MODE_FETCH("mode-based execution: not at all", 0x3, 0x19c);
+    map();
+    *leaf_of(page) = address(page) | 0x430; invept(2, 0, 0);
+    base(g_load); vmwrite(PROC2, proc2 | EPT); REG(RSI, at);
+    expect("without the control an entry with the user's right alone is absent", "outcome", outcome(0), 48);
+    ENTRY1("mode-based execution without EPT", FAIL(7), PROC2, proc2 | BY_MODE);
+  }
+  if (!(proc2_may & EXCEPTIONS_BY_EPT)) return;
+  map();
+  for (int n = 0; n < 256; n++) gate(n, g_vmcall);
+#define VIOLATES(entry) do { *leaf_of(page) = entry; invept(2, 0, 0); base(g_load); vmwrite(PROC2, proc2 | EPT | EXCEPTIONS_BY_EPT); vmwrite(4, 7); REG(RSI, at); } while (0)
+  information[0] = 0;
+  VIOLATES(0);
+  expect("virtualization exception", "outcome", outcome(0), VMCALL);
+  expect("virtualization exception: the handler runs", "RIP", vmread(G_RIP), address(g_vmcall));
+  expect("virtualization exception: reason", "value", information[0], 0xffffffff00000030);
+  expect("virtualization exception: qualification", "value", information[1] & 0x1ff, 0x181);
+  expect("virtualization exception: linear address", "value", information[2], at);
+  expect("virtualization exception: physical address", "value", information[3], at);
+  expect("virtualization exception: index", "value", information[4] & 0xffff, 7);
+  VIOLATES(0);
+  expect("no virtualization exception while the area is in use", "outcome", outcome(0), 48);
+  information[0] = 0;
+  VIOLATES(1ul << 63);
+  expect("no virtualization exception where it is suppressed", "outcome", outcome(0), 48);
+  VIOLATES(0); vmwrite(EXCEPTIONS, 1 << 20);
+  expect("virtualization exception in the bitmap", "outcome", outcome(0), 0);
+  expect("virtualization exception in the bitmap: information", "information", vmread(INFO), VALID | 3 << 8 | 20);
+  ENTRY2("virtualization exceptions: area unaligned", FAIL(7), PROC2, proc2 | EXCEPTIONS_BY_EPT, 0x202a, address(information) + 8);
+}
 static void ept(void) {
   u64 at = address(page) + 0x123;
   map();
@@ -716,6 +764,8 @@ static void ept(void) {
     expect("EPT execute-only: fetch", "outcome", outcome(0), VMCALL);
     violation("EPT execute-only: read", g_load, at, 48, 0x1a1, at);
   }
+  map();
+  ept_exceptions(at);
   map();
   if (proc2_may & VMFUNC) {
     static u64 list[512] __attribute__((aligned(4096))), other4[512] __attribute__((aligned(4096)));
@@ -799,6 +849,8 @@ static void host_state(void) {
   expect("exit information: no vectoring", "information", vmread(VECTORING), 0);
 }
 
+#include "apic.c"
+
 /* --- a hostile hypervisor: random VMCS fields, EPT tables and registers, entered again and again. Nothing is expected but that the machine goes on. */
 static u64 random_state;
 static u64 chance(void) {
@@ -827,9 +879,20 @@ static void hostile(u64 seed) {
     base(code[chance() % (sizeof code / sizeof *code)]);
     map();
     for (int n = chance() % 4; n > 0; n--) ((u64 *[]){ept4, ept3, ept2, ept1})[chance() % 4][chance() % 512] = odd_value(address(page) | 0x37);
-    vmwrite(PIN, pin | (chance() & 0xff & rdmsr(0x481) >> 32));
-    vmwrite(PROC, proc | (chance() & chance() & rdmsr(0x482) >> 32));
-    vmwrite(PROC2, chance() & chance() & proc2_may);
+    u32 to_pin = pin | (chance() & 0xff & rdmsr(0x481) >> 32), to_proc = proc | (chance() & chance() & rdmsr(0x482) >> 32), to_proc2 = chance() & chance() & proc2_may;
+    if (chance() % 16) { /* mostly what an entry takes together */
+      if (to_proc2 & (X2APIC | REGISTERS | VID)) to_proc |= TPR_SHADOW;
+      if (to_proc2 & X2APIC) to_proc2 &= ~ACCESSES;
+      if (to_proc2 & VID) to_pin |= EXT_INT;
+      else to_pin &= ~POSTED_ON;
+      if (to_pin & POSTED_ON) vmwrite(EXIT, exit_controls | ACKNOWLEDGE);
+      if (to_proc2 & (UNRESTRICTED | 1 << 17 | BY_MODE | VMFUNC)) to_proc2 |= EPT;
+    }
+    vmwrite(PIN, to_pin);
+    vmwrite(PROC, to_proc);
+    vmwrite(PROC2, to_proc2);
+    if (chance() % 2) for (int n = 0; n < 20; n++) *vregister(chance() & 0xff0) = chance();
+    if (chance() % 4 == 0) vmwrite(STATUS, chance());
     for (int n = 0; n < 16; n++) guest_registers[n] = odd_value(address(page));
     for (int n = 1 + chance() % 6; n > 0; n--) {
       u64 field = (chance() & 0x1f) << 1 | (chance() % 4) << 10 | (chance() % 4) << 13;
@@ -862,6 +925,7 @@ void main(void) {
   pin = fitted(0x48d, 0);
   proc = fitted(0x48e, SECONDARY);
   proc2_may = rdmsr(0x48b) >> 32;
+  apicv = (proc2_may & 0x311) == 0x311 && (rdmsr(0x48d) >> 32 & 1 << 7);
   proc2 = 0;
   exit_controls = fitted(0x48f, 1 << 9 | 1 << 21 | 1 << 20);
   entry_controls = fitted(0x490, 1 << 9 | 1 << 15);
@@ -884,6 +948,7 @@ void main(void) {
   injection();
   windows();
   ept();
+  apic();
   host_state();
   again();
   vmclear(address(vmcs));

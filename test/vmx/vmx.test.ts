@@ -22,7 +22,7 @@ for (const translator of [true, false]) {
     const end = bench.run(1_000_000);
     const lines = bench.output().trim().split('\n');
     expect(lines.filter((line) => line.startsWith('BAD'))).toEqual([]);
-    expect(lines.filter((line) => line.startsWith('ok')).length).toBeGreaterThan(380);
+    expect(lines.filter((line) => line.startsWith('ok')).length).toBeGreaterThan(600);
     expect(lines.at(-1)).toMatch(/^done: .* 0 wrong$/);
     expect(end).toEqual({ kind: 'stopped', reason: { kind: 'exit', status: 1 } });
   });

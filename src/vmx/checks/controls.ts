@@ -3,7 +3,7 @@ import { allows } from '../capabilities.ts';
 import { ExitControl, Interruption, Pin, Primary, Secondary, VmFunction } from '../controls.ts';
 import { isEptPointer } from '../ept.ts';
 import { F } from '../fields.ts';
-import { type Check, type EntryContext, isMsrArea, isPageAddress } from './context.ts';
+import { type Check, type EntryContext, inRange, isMsrArea, isPageAddress } from './context.ts';
 
 const pin = (c: EntryContext, bit: number): boolean => (c.pin & bit) !== 0;
 const primary = (c: EntryContext, bit: number): boolean => (c.primary & bit) !== 0;
@@ -26,6 +26,17 @@ function isEvent(c: EntryContext): boolean {
 const takesErrorCode = (c: EntryContext): boolean =>
   typeOf(c) === 3 && pushesErrorCode.includes(vectorOf(c)) && (!c.unrestricted || (c.guestCr0 & 1n) !== 0n);
 
+const comparesTpr = (c: EntryContext): boolean => primary(c, Primary.tprShadow) && !secondary(c, Secondary.virtualInterrupts);
+function hasPostedInterrupts(c: EntryContext): boolean {
+  const descriptor = c.vmcs.get(F.postedDescriptor);
+  return (
+    secondary(c, Secondary.virtualInterrupts) &&
+    (c.exit & ExitControl.acknowledgeInterrupt) !== 0 &&
+    c.vmcs.get32(F.postedVector) < 0x100 &&
+    (descriptor & 0x3fn) === 0n &&
+    inRange(descriptor)
+  );
+}
 function hasVmFunctions(c: EntryContext): boolean {
   const functions = c.vmcs.get(F.vmFunctionControls);
   if ((functions & ~VmFunction.eptpSwitching) !== 0n) return false;
@@ -42,19 +53,27 @@ export const controlChecks: readonly Check[] = [
   { row: 'C8', holds: (c) => !pin(c, Pin.virtualNmis) || pin(c, Pin.nmi) },
   { row: 'C9', holds: (c) => !primary(c, Primary.nmiWindow) || pin(c, Pin.virtualNmis) },
   { row: 'C10', holds: (c) => !secondary(c, Secondary.vmcsShadowing) || (page(c, F.vmreadBitmap) && page(c, F.vmwriteBitmap)) },
+  { row: 'C11', holds: (c) => !secondary(c, Secondary.virtualizationExceptions) || page(c, F.exceptionInformation) },
   { row: 'C12', holds: (c) => !primary(c, Primary.tprShadow) || page(c, F.virtualApic) },
-  { row: 'C14', holds: (c) => !primary(c, Primary.tprShadow) || c.vmcs.get32(F.tprThreshold) < 16 },
+  { row: 'C13', holds: (c) => !secondary(c, Secondary.virtualInterrupts) || pin(c, Pin.externalInterrupt) },
+  { row: 'C14', holds: (c) => !comparesTpr(c) || c.vmcs.get32(F.tprThreshold) < 16 },
   {
     row: 'C15',
     always: true,
     holds: (c) => {
-      if (!primary(c, Primary.tprShadow)) return true;
+      if (!comparesTpr(c) || secondary(c, Secondary.apicAccesses)) return true;
       const tpr = c.x.v.space.read32(Number(c.vmcs.get(F.virtualApic) & 0xff_ffff_f000n) + 0x80);
       return (c.vmcs.get32(F.tprThreshold) & 15) <= ((tpr >> 4) & 15);
     },
   },
+  { row: 'C16', holds: (c) => !pin(c, Pin.postedInterrupts) || hasPostedInterrupts(c) },
+  {
+    row: 'C17',
+    holds: (c) => primary(c, Primary.tprShadow) || !secondary(c, Secondary.x2apic | Secondary.apicRegisters | Secondary.virtualInterrupts),
+  },
+  { row: 'C18', holds: (c) => !secondary(c, Secondary.apicAccesses) || (page(c, F.apicAccess) && !secondary(c, Secondary.x2apic)) },
   { row: 'C19', holds: (c) => !c.usesEpt || isEptPointer(c.vmcs.get(F.eptPointer), c.capabilities.has('eptad')) },
-  { row: 'C20', holds: (c) => (!c.unrestricted && !secondary(c, Secondary.pml)) || c.usesEpt },
+  { row: 'C20', holds: (c) => (!c.unrestricted && !secondary(c, Secondary.pml | Secondary.modeBasedExecute)) || c.usesEpt },
   { row: 'C20', holds: (c) => !secondary(c, Secondary.pml) || page(c, F.pmlAddress) },
   { row: 'C21', holds: (c) => !secondary(c, Secondary.vpid) || c.vmcs.get32(F.vpid) !== 0 },
   { row: 'C22', holds: (c) => !secondary(c, Secondary.vmFunctions) || hasVmFunctions(c) },
