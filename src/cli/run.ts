@@ -42,6 +42,16 @@ export async function run(raw: Record<string, unknown>): Promise<number> {
   return session.run();
 }
 
+/** What the hypervisors of the machine had to do, level by level. */
+function exitReport({ vmx, turtles }: Machine): string {
+  const lines = vmx && vmx.counts.entries > 0 ? vmx.counts.report() : [];
+  const inner =
+    turtles && turtles.inner.counts.entries > 0
+      ? ['of these, as the hypervisor at level 1 sees them:', ...turtles.inner.counts.report()]
+      : [];
+  return [...lines, ...inner].map((line) => `${line}\n`).join('');
+}
+
 class Session {
   readonly #options: RunOptions;
   readonly #terminal: Terminal;
@@ -99,7 +109,8 @@ class Session {
       ...(initrd === undefined ? {} : { initrd: { name: initrdPath ?? '', data: o.nested > 0 ? nestedInitrd(kernel, initrd) : initrd } }),
       modules: o.modules.map((m) => ({ name: m.path, arguments: m.arguments, data: readFile(m.path, '--module') })),
       commandLine: `${o.append ?? defaultAppend}${o.nested > 0 ? ` nested=${o.nested}` : ''}`,
-      cpu: o.nested > 0 ? withVmx(o.cpu) : o.cpu,
+      cpu: o.nested > 0 || o.turtles ? withVmx(o.cpu) : o.cpu,
+      ...(o.turtles ? { turtles: o.turtles } : {}),
       deterministic: o.deterministic,
       translator: o.translator,
       profile: o.profile,
@@ -208,7 +219,7 @@ class Session {
     const { interrupts, faults } = machine.counts;
     process.stderr.write(
       `\nprofile\nCPU time              ${(user / 1e6).toFixed(2)} s, and ${(system / 1e6).toFixed(2)} s in the system\n` +
-        `interrupts, faults    ${interrupts}, ${faults}\n${machine.vmx?.counts.entries ? `${machine.vmx.counts.report().join('\n')}\n` : ''}${profile.report(machine.retired)}`,
+        `interrupts, faults    ${interrupts}, ${faults}\n${exitReport(machine)}${profile.report(machine.retired)}`,
     );
   }
   #status(reason: StopReason): number {

@@ -21,12 +21,21 @@ export interface RunOptions {
   readonly cpu: string;
   /** Guests inside the default guest, one in another; 0: none. */
   readonly nested: number;
+  /** The level-0 monitor and its switches; undefined: there is none. */
+  readonly turtles: TurtlesOptions | undefined;
   readonly seed: bigint | undefined;
   readonly deterministic: boolean;
   readonly reboot: boolean;
   readonly translator: boolean;
   readonly profile: boolean;
   readonly trace: readonly TraceFilter[];
+}
+
+/** How the level-0 monitor works. */
+export interface TurtlesOptions {
+  readonly direct: boolean;
+  readonly dirty: boolean;
+  readonly vpid02: boolean;
 }
 
 export interface OptionRecord {
@@ -50,6 +59,7 @@ export const optionRecords = {
   serial: { flags: '--serial <where>', help: "first serial port: 'stdio', 'none' or 'file:PATH' (default: stdio)" },
   cpu: { flags: '--cpu <model>', help: 'MODEL[,+FEATURE][,-FEATURE]: x86-64, x86-64-v2, max (default: x86-64-v2); +vmx for guests that are hypervisors' },
   nested: { flags: '--nested [levels]', help: `run the default guest in itself under its own KVM, 1 to ${nestedMax} levels deep (default: 1; ${nestedMax} needs --deterministic)` },
+  turtles: { flags: '--turtles [switches]', help: "run above a level-0 monitor that makes VT-x by trapping, as the Turtles project does; comma-separated: 'direct' (VMREAD and VMWRITE without exits), 'dirty' (merges only what was written), 'no-vpid02'" },
   seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
@@ -70,6 +80,7 @@ export interface RawOptions {
   readonly serial?: string;
   readonly cpu?: string;
   readonly nested?: string | boolean;
+  readonly turtles?: string | boolean;
   readonly seed?: string;
   readonly deterministic?: boolean;
   readonly reboot?: boolean;
@@ -104,6 +115,7 @@ function parseTrace(text: string, problems: string[]): TraceFilter[] {
 export function checkOptions(raw: RawOptions): { readonly options: RunOptions } | { readonly problems: readonly string[] } {
   const problems: string[] = [];
   const nested = levelsOf(raw, problems);
+  const turtles = turtlesOf(raw.turtles, problems);
   const memoryMiB = Number(raw.memory ?? memoryLimits.default + nested * nestedMemory);
   if (!Number.isInteger(memoryMiB) || memoryMiB < memoryLimits.min || memoryMiB > memoryLimits.max) {
     problems.push(`--memory ${raw.memory}: a whole number of MiB from ${memoryLimits.min} to ${memoryLimits.max} is wanted`);
@@ -120,7 +132,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
   if (raw.module && raw.module.length > 0 && raw.kernel === undefined) problems.push('--module: needs --kernel, the default guest takes no modules');
   if (problems.length > 0) return { problems };
   const options: RunOptions = {
-    kernel: raw.kernel, initrd: raw.initrd, append: raw.append, memoryMiB, serial, cpu: raw.cpu ?? 'x86-64-v2', nested, seed, disks,
+    kernel: raw.kernel, initrd: raw.initrd, append: raw.append, memoryMiB, serial, cpu: raw.cpu ?? 'x86-64-v2', nested, turtles, seed, disks,
     modules: (raw.module ?? []).map((text) => {
       const space = text.indexOf(' ');
       return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
@@ -139,6 +151,14 @@ function levelsOf(raw: RawOptions, problems: string[]): number {
   if (levels === nestedMax && raw.deterministic !== true)
     problems.push(`--nested ${levels}: needs --deterministic; in real time the timers of level ${nestedMax} come faster than they can be served there`);
   return levels;
+}
+
+const turtlesSwitches = ['direct', 'dirty', 'no-vpid02'];
+function turtlesOf(raw: string | boolean | undefined, problems: string[]): TurtlesOptions | undefined {
+  if (raw === undefined || raw === false) return undefined;
+  const wanted = raw === true ? [] : raw.split(',');
+  for (const each of wanted) if (!turtlesSwitches.includes(each)) problems.push(`--turtles ${each}: the switches are ${turtlesSwitches.join(', ')}`);
+  return { direct: wanted.includes('direct'), dirty: wanted.includes('dirty'), vpid02: !wanted.includes('no-vpid02') };
 }
 
 function parseDisk(text: string, index: number, problems: string[]): DiskOption {
@@ -160,7 +180,7 @@ interface FileShape {
   readonly drives?: unknown;
   readonly [key: string]: unknown;
 }
-const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
+const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'turtles', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
 
 const switches: readonly OptionName[] = ['deterministic', 'reboot', 'translator', 'profile'];
 

@@ -81,6 +81,10 @@ export const stateLayout = layout([
   /** Guest-physical addresses; all ones: none. */
   ['vmxonPointer', 8],
   ['vmcsPointer', 8],
+  /** The same three of the VMX that a level-0 monitor makes for its guest. */
+  ['virtualVmxOperation', 4],
+  ['virtualVmxonPointer', 8],
+  ['virtualVmcsPointer', 8],
   /** NMIs stay blocked for the hypervisor while its guest has virtual NMIs. */
   ['hostNmiBlocked', 4],
   /** When the VMX-preemption timer expires, in TSC ticks; 0: not running. */

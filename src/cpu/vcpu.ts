@@ -262,6 +262,8 @@ export class Vcpu {
     this.set64(At.featureControl, this.model.features.has('vmx') ? 5n : 1n); // locked; VMXON outside SMX
     this.set64(At.vmxonPointer, noVmcs);
     this.set64(At.vmcsPointer, noVmcs);
+    this.set64(At.virtualVmxonPointer, noVmcs);
+    this.set64(At.virtualVmcsPointer, noVmcs);
     this.useTlbContext(0);
     this.flushAllTlbs();
     this.refreshMode();

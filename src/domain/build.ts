@@ -20,6 +20,8 @@ import { GuestSpace } from '../memory/space.ts';
 import { type Clock, HostClock, InstructionClock } from '../time/clock.ts';
 import { TimerQueue } from '../time/timers.ts';
 import { attachVmx } from '../vmx/intercepts.ts';
+import { monitorRange } from '../vmx/turtles/memory.ts';
+import { Turtles } from '../vmx/turtles/monitor.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { buildChips, serialPort } from './chips.ts';
 import type { MachineConfig, MachineWorld } from './config.ts';
@@ -42,8 +44,12 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   const layout = layoutMemory(memoryBytes, { base: ecamBase, size: ecamBytes });
   const model = parseCpu(config.cpu ?? defaultCpu);
   const arena = { start: arenaStart, end: arenaStart + (model.features.has('vmx') ? nestedArenaBytes : arenaBytes) };
-  const pool = new FramePool({ reservedBytes: arena.end, frames: memoryBytes / pageBytes });
-  const space = new GuestSpace(pool, layout.ram);
+  const monitor = config.turtles ? [monitorRange(layout.ram)] : [];
+  const pool = new FramePool({
+    reservedBytes: arena.end,
+    frames: memoryBytes / pageBytes + monitor.reduce((sum, r) => sum + r.size / pageBytes, 0),
+  });
+  const space = new GuestSpace(pool, [...layout.ram, ...monitor]);
   const random = new SeededRandom(config.seed);
 
   let machine: Machine | undefined;
@@ -75,11 +81,14 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     wake,
   });
   const processor = new Processor(vcpu, helpers);
-  const vmx = model.features.has('vmx') ? new Vmx(processor, timers) : undefined;
+  const [range] = monitor;
+  const turtles = range && config.turtles ? new Turtles(processor, timers, range, config.turtles) : undefined;
+  const vmx = turtles?.hardware ?? (model.features.has('vmx') ? new Vmx(processor, timers) : undefined);
   if (vmx) {
     attachVmx(vmx);
     traceVmx(world.trace, vmx);
   }
+  turtles?.attach(processor);
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, profile);
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter, profile);
@@ -88,6 +97,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   machine = new Machine({
     processor,
     vmx,
+    turtles,
     interpreter,
     translator,
     profile,
@@ -102,6 +112,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
 
   placeFirmware(space, layout);
   enterKernel(vcpu, await loadKernel({ config, world, space, layout, seed: random.bytes(32) }));
+  turtles?.runGuest();
   return machine;
 }
 

@@ -2,6 +2,7 @@
 import type { Unpack } from '../firmware/linux.ts';
 import type { BlockDevice } from '../storage/block-device.ts';
 import type { HostMilliseconds } from '../time/clock.ts';
+import type { TurtlesSwitches } from '../vmx/turtles/monitor.ts';
 import type { Trace } from './trace.ts';
 
 export interface MachineModule {
@@ -21,6 +22,8 @@ export interface MachineConfig {
   readonly cpu?: string;
   /** Time follows retired instructions, and the run repeats bit for bit. */
   readonly deterministic?: boolean;
+  /** The machine's software runs above a level-0 monitor that makes VMX for it by trapping. */
+  readonly turtles?: TurtlesSwitches;
   /** Counts what the engine does, at some cost. */
   readonly profile?: boolean;
   /** False: the interpreter does everything. */

@@ -16,6 +16,7 @@ import { Primary } from '../vmx/controls.ts';
 import { leave } from '../vmx/exit.ts';
 import { Reason } from '../vmx/exit-reasons.ts';
 import { PendingExit } from '../vmx/operation.ts';
+import type { Turtles } from '../vmx/turtles/monitor.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import type { Chips } from './chips.ts';
 import type { InterruptController } from './interrupts.ts';
@@ -31,6 +32,8 @@ export type SliceEnd =
 export interface MachineParts {
   readonly processor: Processor;
   readonly vmx: Vmx | undefined;
+  /** The level-0 monitor, when the machine's software runs above one. */
+  readonly turtles: Turtles | undefined;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
   readonly profile: EngineProfile | undefined;
@@ -51,6 +54,7 @@ const singleStepBit = 0x4000;
 export class Machine {
   readonly processor: Processor;
   readonly vmx: Vmx | undefined;
+  readonly turtles: Turtles | undefined;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
   readonly profile: EngineProfile | undefined;
@@ -72,6 +76,7 @@ export class Machine {
   constructor(parts: MachineParts) {
     this.processor = parts.processor;
     this.vmx = parts.vmx;
+    this.turtles = parts.turtles;
     this.interpreter = parts.interpreter;
     this.translator = parts.translator;
     this.profile = parts.profile;

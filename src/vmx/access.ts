@@ -27,6 +27,7 @@ export function readField(x: Vmx, vmcs: Vmcs, field: bigint): bigint | undefined
     fail(x, VmError.unsupportedField, vmcs);
     return undefined;
   }
+  x.accessed(Number(field), false);
   const value = vmcs.get(place);
   succeed(x);
   const shown = isHigh(field) ? value >> 32n : value;
@@ -37,7 +38,7 @@ export function writeField(x: Vmx, vmcs: Vmcs, field: bigint, value: bigint): vo
   if (place < 0) return fail(x, VmError.unsupportedField, vmcs);
   const encoding = Number(field);
   if (fieldType(encoding) === FieldType.readOnly && !x.capabilities.has('shadow-vmcs')) return fail(x, VmError.readOnlyField, vmcs);
-  x.checked.written(x.current, encoding & ~highHalf);
+  x.accessed(encoding, true);
   if (isHigh(field)) vmcs.set(place, (vmcs.get(place) & 0xffff_ffffn) | ((value & 0xffff_ffffn) << 32n));
   else {
     const written = BigInt.asUintN(widthOf[place] ?? 64, x.v.long ? value : value & 0xffff_ffffn);

@@ -87,7 +87,7 @@ export const virtualization = (x: Vmx): Virtualization => ({
     throw exit;
   },
   taskSwitch(selector, how) {
-    if (!x.nonRoot) return;
+    if (!x.nonRoot || x.monitor?.switchesTasks === true) return;
     const source = { call: 0, return: 1, jump: 2, gate: 3 }[how];
     throw new VmExit(Reason.taskSwitch, BigInt(selector) | (BigInt(source) << 30n), { length: how !== 'gate' });
   },

@@ -36,8 +36,9 @@ export const msrListMax = 512 * (recommendedMsrsMax + 1);
 const union = (...bits: readonly number[]): number => bits.reduce((a, b) => a | b, 0);
 const vmxeBit = 0x2000n;
 
-export function capabilitiesOf(model: CpuModel): Capabilities {
-  const has = (feature: Gate): boolean => model.features.has(feature);
+/** `features`: those of VMX, when they are not the model's. */
+export function capabilitiesOf(model: CpuModel, features: ReadonlySet<string> = model.features): Capabilities {
+  const has = (feature: Gate): boolean => features.has(feature);
   const when = (feature: VmxFeature, ...bits: readonly number[]): number => (has(feature) ? union(...bits) : 0);
   const cpu = (feature: string, bit: number): number => (model.features.has(feature) ? bit : 0);
 

@@ -20,25 +20,51 @@ import type { Vmx } from './vmx.ts';
 /** ET, CD, NW and reserved bits stay as they are. */
 const keptCr0 = 0x7ffa_ffd0n;
 
-/** The next address and operation are set when this returns. May throw a VM exit that the injected event met. */
-export function enter(x: Vmx): void {
+/** What the checks of an entry say: it may go on, is refused with an error number, or fails with an exit. */
+export type Examined =
+  | { readonly kind: 'good'; readonly context: EntryContext }
+  | { readonly kind: 'refused'; readonly error: number }
+  | { readonly kind: 'failed'; readonly qualification: number };
+
+export function examine(x: Vmx): Examined {
   const c = new EntryContext(x);
   const known = x.checked.has(x.current);
   const failing = (checks: readonly Check[]): Check | undefined => checks.find((check) => (!known || check.always) && !check.holds(c));
   const controls = failing(controlChecks);
-  if (controls) return refuse(x, controls.row, VmError.invalidControls);
-  const host = failing(hostChecks);
-  if (host) return refuse(x, host.row, VmError.invalidHostState);
+  const refusal = controls ?? failing(hostChecks);
+  if (refusal) {
+    x.trace?.(undefined, `vm entry refused: row ${refusal.row}`);
+    x.counts.failedEntries++;
+    return { kind: 'refused', error: controls ? VmError.invalidControls : VmError.invalidHostState };
+  }
   const guest = failing(guestChecks);
   if (guest) {
     x.trace?.(Reason.invalidGuestState, `vm entry fails: row ${guest.row}`);
     x.counts.failedEntries++;
-    return failEntry(x, Reason.invalidGuestState, guest.qualification ?? 0);
+    return { kind: 'failed', qualification: guest.qualification ?? 0 };
   }
   x.checked.add(x.current);
-  x.spaces.leave();
+  return { kind: 'good', context: c };
+}
+
+/** The next address and operation are set when this returns. May throw a VM exit that the injected event met. */
+export function enter(x: Vmx): void {
+  const examined = examine(x);
+  switch (examined.kind) {
+    case 'refused':
+      fail(x, examined.error);
+      return x.v.jump(x.v.nextIp);
+    case 'failed':
+      return failEntry(x, Reason.invalidGuestState, examined.qualification);
+    case 'good':
+      x.spaces.leave();
+      proceed(x, examined.context);
+  }
+}
+/** The entry after its checks. */
+export function proceed(x: Vmx, c: EntryContext): void {
   loadGuest(x, c);
-  x.v.set(At.vmxOperation, Operation.nonRoot);
+  x.setOperation(Operation.nonRoot);
   const failed = loadMsrs(x, c.vmcs.get(F.entryMsrLoad), c.vmcs.get32(F.entryMsrLoadCount));
   if (failed !== 0) {
     x.counts.failedEntries++;
@@ -49,13 +75,6 @@ export function enter(x: Vmx): void {
   x.trace?.(undefined, `vm entry at ${c.vmcs.get(F.guestRip).toString(16)}`);
   begin(x, c);
   inject(x, c);
-}
-
-function refuse(x: Vmx, row: string, error: number): void {
-  x.trace?.(undefined, `vm entry refused: row ${row}`);
-  x.counts.failedEntries++;
-  fail(x, error);
-  x.v.jump(x.v.nextIp);
 }
 
 function loadGuest(x: Vmx, c: EntryContext): void {
@@ -92,7 +111,7 @@ function loadGuest(x: Vmx, c: EntryContext): void {
   v.setRegister(4, vmcs.get(F.guestRsp));
   v.jump(vmcs.get(F.guestRip));
 }
-function guestEfer(x: Vmx, c: EntryContext, cr0: bigint): bigint {
+export function guestEfer(x: Vmx, c: EntryContext, cr0: bigint): bigint {
   if ((c.entry & EntryControl.loadEfer) !== 0) return c.vmcs.get(F.guestEfer);
   const before = x.v.get64(At.efer);
   const long = c.ia32e ? BigInt(Efer.lma) : 0n;

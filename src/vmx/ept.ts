@@ -36,6 +36,8 @@ export class ExtendedPaging implements SecondStage {
   /** Mode-based execute control: fetches from user-mode addresses have a right of their own. SDM 3C, 29.3.3.2. */
   #byMode = false;
   #raisesExceptions = false;
+  /** The rights that the last translation may be used with until it is looked up again: R, W, X in bits 0 to 2. */
+  granted = 0;
 
   constructor(p: Processor, vmcs: Vmcs) {
     this.#p = p;
@@ -72,7 +74,10 @@ export class ExtendedPaging implements SecondStage {
     const wanted = (writes ? Right.write : 0) | (execute ? fetches : 0) | (!writes && !execute ? Right.read : 0);
     const presence = this.#byMode ? 7 | Entry.userExecute : 7;
     const known = this.#cache.find(page, wanted);
-    if (known >= 0) return known;
+    if (known >= 0) {
+      this.granted = this.#cache.rightsOf(page);
+      return known;
+    }
     let table = this.#root;
     let rights = 15;
     let passed = 0;
@@ -99,7 +104,8 @@ export class ExtendedPaging implements SecondStage {
       const span = 2 ** (9 * (level - 1));
       const below = base - (base % span) + (page % span);
       // a write right is kept only once the dirty flag is set
-      this.#cache.keep(page, below, this.#accessedDirty && !writes ? rights & ~Right.write : rights);
+      this.granted = this.#accessedDirty && !writes ? rights & ~Right.write : rights;
+      this.#cache.keep(page, below, this.granted);
       return below;
     }
   }
@@ -154,6 +160,9 @@ class TranslationCache {
   find(page: number, wanted: number): number {
     const n = page % cacheEntries;
     return this.#pages[n] === page && ((this.#rights[n] ?? 0) & wanted) === wanted ? (this.#below[n] ?? -1) : -1;
+  }
+  rightsOf(page: number): number {
+    return this.#rights[page % cacheEntries] ?? 0;
   }
   keep(page: number, below: number, rights: number): void {
     const n = page % cacheEntries;

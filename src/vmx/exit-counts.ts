@@ -21,8 +21,6 @@ interface Level {
   open: { readonly reason: number; readonly reads: number; readonly writes: number; readonly retired: number } | undefined;
 }
 
-const firstLevel = 2;
-const lastLevel = 3;
 /** A guest may use any page as a VMCS, and do anything between an exit and an entry. */
 const knownMax = 256;
 const samplesMax = 1000;
@@ -40,8 +38,12 @@ export class ExitCounts {
   /** The VMCS whose guest asked last to enter a guest of its own. */
   #asked: bigint | undefined;
 
-  constructor(retired: () => number) {
+  readonly #first: number;
+
+  /** `first`: level of the guests of VMCSs that root operation enters by itself. */
+  constructor(retired: () => number, first = 2) {
     this.#retired = retired;
+    this.#first = first;
   }
 
   #level(n: number): Level {
@@ -55,10 +57,10 @@ export class ExitCounts {
   entered(vmcs: bigint): void {
     this.entries++;
     if (this.#levelOf.size >= knownMax && !this.#levelOf.has(vmcs)) this.#levelOf.clear();
-    if (this.#asked !== undefined && this.#asked !== vmcs) this.#levelOf.set(vmcs, lastLevel);
-    else if (!this.#levelOf.has(vmcs)) this.#levelOf.set(vmcs, firstLevel);
+    if (this.#asked !== undefined && this.#asked !== vmcs) this.#levelOf.set(vmcs, this.#first + 1);
+    else if (!this.#levelOf.has(vmcs)) this.#levelOf.set(vmcs, this.#first);
     this.#asked = undefined;
-    this.#handled(this.#level(this.#levelOf.get(vmcs) ?? firstLevel));
+    this.#handled(this.#level(this.#levelOf.get(vmcs) ?? this.#first));
   }
   #handled(level: Level): void {
     const { open } = level;
@@ -74,10 +76,14 @@ export class ExitCounts {
     handling.instructions[handling.count++ % samplesMax] = this.#retired() - open.retired;
   }
   left(vmcs: bigint, reason: number): void {
-    const level = this.#level(this.#levelOf.get(vmcs) ?? firstLevel);
+    const level = this.#level(this.#levelOf.get(vmcs) ?? this.#first);
     level.exits.set(reason, (level.exits.get(reason) ?? 0) + 1);
-    if ((reason === Reason.vmlaunch || reason === Reason.vmresume) && this.#levelOf.get(vmcs) === firstLevel) this.#asked = vmcs;
+    if ((reason === Reason.vmlaunch || reason === Reason.vmresume) && this.#levelOf.get(vmcs) === this.#first) this.#asked = vmcs;
     level.open = { reason, reads: this.reads, writes: this.writes, retired: this.#retired() };
+    this.machineLeft();
+  }
+  /** An exit of the machine, whoever handles it. */
+  machineLeft(): void {
     for (const each of this.#levels.values()) if (each.open) each.cost++;
   }
 
@@ -96,7 +102,7 @@ export class ExitCounts {
     for (const [number, level] of [...this.#levels].sort(([a], [b]) => a - b)) {
       const exits = [...level.exits.values()].reduce((a, b) => a + b, 0);
       const cost = (level.cost / Math.max(1, exits)).toFixed(2);
-      lines.push(`VM exits of level ${number}${number === lastLevel ? '+' : ' '}  ${exits}, for each of them ${cost} of the machine;`);
+      lines.push(`VM exits of level ${number}${number > this.#first ? '+' : ' '}  ${exits}, for each of them ${cost} of the machine;`);
       lines.push('  handled with most often so many VMREADs + VMWRITEs, and a median of instructions:');
       for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1])) {
         const handling = level.handling.get(reason);

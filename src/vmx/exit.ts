@@ -25,28 +25,41 @@ export function leave(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
   if (exit.details.convertible && raiseVirtualizationException(x, exit)) return;
   x.counts.left(x.current, exit.reason);
-  x.trace?.(exit.reason, `vm exit ${reasonName(exit.reason)} at ${v.ip.toString(16)} qualification ${exit.qualification.toString(16)}`);
   writeInformation(x, exit);
   vmcs.set32(F.entryInterruption, vmcs.get32(F.entryInterruption) & ~Information.valid);
   saveGuest(x, exit);
-  if (!storeMsrs(x, vmcs.get(F.exitMsrStore), vmcs.get32(F.exitMsrStoreCount))) abort(x, Abort.savingMsrs);
+  traceExit(x, exit);
+  storeExitMsrs(x);
   x.spaces.leave();
-  loadHost(x);
+  if (!x.monitor) loadHost(x);
   // a real NMI that exits leaves NMIs blocked; otherwise blocking is as it was for the hypervisor, whatever its guest's virtual NMIs
   const byNmi = exit.reason === Reason.exception && ((exit.details.interruption ?? 0) & 0x7ff) === ((EventType.nmi << 8) | 2);
   v.set(At.nmiBlocked, byNmi || (x.wantsPin(Pin.virtualNmis) ? v.get(At.hostNmiBlocked) : v.get(At.nmiBlocked)) !== 0 ? 1 : 0);
+  x.monitor?.exited(exit);
+}
+/** To be called with the VMCS as the hypervisor will find it, and the guest's state still in the processor. */
+export const traceExit = (x: Vmx, exit: VmExit): void =>
+  x.trace?.(exit.reason, `vm exit ${reasonName(exit.reason)} at ${x.v.ip.toString(16)} qualification ${exit.qualification.toString(16)}`);
+export function storeExitMsrs(x: Vmx): void {
+  if (!storeMsrs(x, x.vmcs.get(F.exitMsrStore), x.vmcs.get32(F.exitMsrStoreCount))) abort(x, Abort.savingMsrs);
+}
+export function loadExitMsrs(x: Vmx): void {
+  if (loadMsrs(x, x.vmcs.get(F.exitMsrLoad), x.vmcs.get32(F.exitMsrLoadCount)) !== 0) abort(x, Abort.loadingMsrs);
 }
 
 /** An entry that failed after its controls and host state were found good: no state of the guest is saved. */
 export function failEntry(x: Vmx, reason: number, qualification: number): void {
-  const { vmcs } = x;
-  vmcs.set32(F.exitReason, (entryFailure | reason) >>> 0);
-  vmcs.set(F.exitQualification, BigInt(qualification));
+  if (x.monitor) return x.monitor.failed(reason, qualification);
+  writeFailure(x, reason, qualification);
   if (!x.nonRoot) x.spaces.leave();
   loadHost(x);
 }
+export function writeFailure({ vmcs }: Vmx, reason: number, qualification: number): void {
+  vmcs.set32(F.exitReason, (entryFailure | reason) >>> 0);
+  vmcs.set(F.exitQualification, BigInt(qualification));
+}
 
-function writeInformation(x: Vmx, exit: VmExit): void {
+export function writeInformation(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
   const { details, during } = exit;
   vmcs.set32(F.exitReason, exit.reason);
@@ -72,7 +85,8 @@ const instructionLength = (x: Vmx): number => Number(BigInt.asUintN(8, x.v.nextI
 export const informationOf = (event: Interruption): number =>
   (Information.valid | (event.type << 8) | event.vector | (event.error === undefined ? 0 : Information.errorCode)) >>> 0;
 
-function saveGuest(x: Vmx, exit: VmExit): void {
+/** The guest's state of the processor into the VMCS. */
+export function saveGuest(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
   const controls = vmcs.get32(F.exitControls);
   vmcs.set(F.guestCr0, v.get64(At.cr0));
@@ -130,15 +144,24 @@ function saveBlocking(x: Vmx, ip: bigint): void {
 }
 
 function loadHost(x: Vmx): void {
-  const { v, vmcs } = x;
-  const controls = vmcs.get32(F.exitControls);
-  const long = (controls & ExitControl.host64) !== 0;
-  v.set(At.vmxOperation, Operation.root);
+  const { v } = x;
+  x.setOperation(Operation.root);
   x.p.paging.second = undefined;
   x.timer.stop();
   x.apic.end();
   v.set64(At.vmxTscOffset, 0n);
   v.set64(At.vmxTscMultiplier, 0n);
+  loadHostState(x);
+  v.set(At.vmxPending, 0);
+  x.spaces.enterRoot(x.flushesRoot);
+  v.refreshMode();
+  loadExitMsrs(x);
+  v.wake();
+}
+/** The registers that an exit loads from the host-state area. */
+export function loadHostState({ v, vmcs }: Vmx): void {
+  const controls = vmcs.get32(F.exitControls);
+  const long = (controls & ExitControl.host64) !== 0;
   v.set64(At.cr0, (v.get64(At.cr0) & keptCr0) | (vmcs.get(F.hostCr0) & ~keptCr0));
   v.set64(At.cr3, vmcs.get(F.hostCr3));
   v.set64(At.cr4, vmcs.get(F.hostCr4));
@@ -181,16 +204,11 @@ function loadHost(x: Vmx): void {
   v.set64(At.stackShadow, 0n);
   v.set(At.halted, 0);
   v.set(At.debugHits, 0);
-  v.set(At.vmxPending, 0);
-  x.spaces.enterRoot(x.flushesRoot);
-  v.refreshMode();
-  if (loadMsrs(x, vmcs.get(F.exitMsrLoad), vmcs.get32(F.exitMsrLoadCount)) !== 0) abort(x, Abort.loadingMsrs);
-  v.wake();
 }
 
 /** The processor shuts down: with one processor that is the machine's end. */
 function abort(x: Vmx, code: number): never {
   x.vmcs.abort = code;
-  x.v.set(At.vmxOperation, Operation.root);
+  x.setOperation(Operation.root);
   throw new TripleFault(`VMX abort ${code}`);
 }

@@ -25,7 +25,7 @@ function checkMode({ v }: Vmx): void {
   if (!v.protectedMode || v.virtual8086 || (v.longActive && !v.long)) throw undefinedOpcode();
 }
 /** The checks that all but VMXON, VMCALL and VMFUNC share. */
-function common(x: Vmx, exit: () => VmExit): void {
+export function common(x: Vmx, exit: () => VmExit): void {
   if (x.operation === Operation.off) throw undefinedOpcode();
   checkMode(x);
   if (x.nonRoot) throw exit();
@@ -73,16 +73,16 @@ function turnOn(x: Vmx, address: bigint): void {
   if ((v.get64(At.featureControl) & 5n) !== 5n) throw protection(0);
   const pointer = x.p.load(address, 8);
   if (!isPageAddress(pointer) || v.space.read32(Number(pointer)) !== vmcsRevision) return fail(x, undefined);
-  v.set64(At.vmxonPointer, pointer);
-  v.set(At.vmxOperation, Operation.root);
+  x.setRegion(pointer);
+  x.setOperation(Operation.root);
   x.setCurrent(noVmcs);
   succeed(x);
 }
 function turnOff(x: Vmx): void {
   common(x, plainExit(Reason.vmxoff));
-  x.v.set(At.vmxOperation, Operation.off);
+  x.setOperation(Operation.off);
   x.setCurrent(noVmcs);
-  x.v.set64(At.vmxonPointer, noVmcs);
+  x.setRegion(noVmcs);
   succeed(x);
   x.v.jump(x.v.nextIp);
 }
@@ -91,7 +91,7 @@ function clear(x: Vmx, address: bigint): void {
   common(x, operandExit(x, Reason.vmclear));
   const pointer = x.p.load(address, 8);
   if (!isPageAddress(pointer)) return fail(x, VmError.clearAddress);
-  if (pointer === x.v.get64(At.vmxonPointer)) return fail(x, VmError.clearOfVmxon);
+  if (pointer === x.region) return fail(x, VmError.clearOfVmxon);
   if (x.frameAt(pointer) !== 0) x.markClear(pointer);
   if (pointer === x.current) x.setCurrent(noVmcs);
   succeed(x);
@@ -100,7 +100,7 @@ function loadPointer(x: Vmx, address: bigint): void {
   common(x, operandExit(x, Reason.vmptrld));
   const pointer = x.p.load(address, 8);
   if (!isPageAddress(pointer)) return fail(x, VmError.loadAddress);
-  if (pointer === x.v.get64(At.vmxonPointer)) return fail(x, VmError.loadOfVmxon);
+  if (pointer === x.region) return fail(x, VmError.loadOfVmxon);
   const word = x.v.space.read32(Number(pointer));
   const offered = x.capabilities.has('shadow-vmcs') ? shadowIndicator : 0;
   if ((word & ~offered) >>> 0 !== vmcsRevision || x.frameAt(pointer) === 0) return fail(x, VmError.loadRevision);
@@ -122,8 +122,7 @@ function invalidateEpt(x: Vmx, type: bigint, address: bigint): void {
   if (type === invalidation.single && (!isEptPointer(pointer, x.capabilities.has('eptad')) || upper !== 0n))
     return fail(x, VmError.invalidOperand);
   const named = (eptPointer: bigint): boolean => type === invalidation.all || eptPointer >> 12n === pointer >> 12n;
-  x.ept.drop(named);
-  x.spaces.drop((_vpid, eptPointer) => eptPointer !== 0n && named(eptPointer));
+  x.dropEpt(named);
   succeed(x);
 }
 function invalidateVpid(x: Vmx, type: bigint, address: bigint): void {
@@ -136,7 +135,7 @@ function invalidateVpid(x: Vmx, type: bigint, address: bigint): void {
   const canonical = BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
   if (!legal || (type === invalidation.address && !canonical)) return fail(x, VmError.invalidOperand);
   // one address drops the whole space: more may always go
-  x.spaces.drop((of) => type === invalidation.all || of === vpid);
+  x.dropVpid((of) => type === invalidation.all || of === vpid);
   succeed(x);
 }
 

@@ -28,7 +28,7 @@ import type { Vmx } from './vmx.ts';
 const exit = (reason: number, qualification = 0n): VmExit => new VmExit(reason, qualification, { length: true });
 
 /** Whether the MSR bitmap (or its absence) asks for an exit. SDM 3C, 25.6.9. */
-function interceptsMsr(x: Vmx, number: number, write: boolean): boolean {
+export function interceptsMsr(x: Vmx, number: number, write: boolean): boolean {
   if (!x.wants(Primary.msrBitmaps)) return true;
   const high = number >= 0xc000_0000;
   const index = high ? number - 0xc000_0000 : number;
@@ -254,17 +254,23 @@ const withCapabilities =
     p.v.setRegister32(2, Number(value >> 32n));
   };
 
+/** What instructions leave to TypeScript on a processor with VMX outside non-root operation. */
+export function rootHelpers(x: Vmx, plain: HelperTable): HelperTable {
+  const helpers = { ...plain, ...vmxInstructions(x), readModelSpecific: withCapabilities(x, plain.readModelSpecific) };
+  return { ...helpers, ...controlRegisters(x, helpers) };
+}
+
 function intercepted(x: Vmx, plain: HelperTable): HelperTable {
-  const helpers = { ...plain, readModelSpecific: withCapabilities(x, plain.readModelSpecific) };
+  const helpers = rootHelpers(x, plain);
   const layer = Object.entries(intercepts).map(([name, intercept]): [string, Helper] => {
     const helper = helpers[name as HelperName];
     return [name, (p, a, b, c, d, e) => (x.nonRoot ? intercept(x, () => helper(p, a, b, c, d, e), a, b, c) : helper(p, a, b, c, d, e))];
   });
-  return { ...helpers, ...Object.fromEntries(layer), ...controlRegisters(x, helpers) };
+  return { ...helpers, ...Object.fromEntries(layer) };
 }
 
 /** Gives a processor VMX: its instructions, the layer of intercepts, and the way events go. */
 export function attachVmx(x: Vmx): void {
-  x.p.helpers = intercepted(x, { ...x.p.helpers, ...vmxInstructions(x) });
+  x.p.helpers = intercepted(x, x.p.helpers);
   x.p.virtualization = virtualization(x);
 }

@@ -46,6 +46,17 @@ export class Vmcs {
     this.#pool.words[this.#word + 2 * field + 1] = 0;
   }
 
+  /** All fields of another region. */
+  copyFrom(other: Vmcs): void {
+    this.#quads.copyWithin(this.#quad, other.#quad, other.#quad + fieldDescriptions.length);
+  }
+  copyFields(other: Vmcs, places: readonly number[]): void {
+    const { words } = this.#pool;
+    for (const place of places) {
+      words[this.#word + 2 * place] = words[other.#word + 2 * place] ?? 0;
+      words[this.#word + 2 * place + 1] = words[other.#word + 2 * place + 1] ?? 0;
+    }
+  }
   get revision(): number {
     return this.#pool.view.getUint32(this.#frame * pageBytes, true);
   }

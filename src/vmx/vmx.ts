@@ -5,6 +5,7 @@
 import type { Processor } from '../cpu/processor.ts';
 import { At } from '../cpu/state.ts';
 import { noVmcs, type Vcpu } from '../cpu/vcpu.ts';
+import type { VmExit } from '../cpu/vm-exit.ts';
 import { pageBytes } from '../memory/pool.ts';
 import type { TimerQueue } from '../time/timers.ts';
 import { type Capabilities, capabilitiesOf } from './capabilities.ts';
@@ -19,9 +20,29 @@ import { AddressSpaces } from './spaces.ts';
 import { VirtualApic } from './virtual-apic.ts';
 import { Vmcs } from './vmcs.ts';
 
+/** Where in the processor's state one VMX has its own: the processor's, or the one that a level-0 monitor makes for its guest. */
+export interface VmxPlaces {
+  readonly operation: number;
+  readonly vmxon: number;
+  readonly current: number;
+}
+export const processorsVmx: VmxPlaces = { operation: At.vmxOperation, vmxon: At.vmxonPointer, current: At.vmcsPointer };
+export const virtualVmx: VmxPlaces = { operation: At.virtualVmxOperation, vmxon: At.virtualVmxonPointer, current: At.virtualVmcsPointer };
+
+/** A hypervisor of our own in root operation: its exits go to it instead of to the host state of the VMCS. */
+export interface Monitor {
+  /** It lets its guest switch tasks. */
+  readonly switchesTasks: boolean;
+  /** The guest's state is saved, and still in the processor. */
+  exited(exit: VmExit): void;
+  /** An entry failed while MSRs were loaded. */
+  failed(reason: number, qualification: number): void;
+}
+
 export class Vmx {
   readonly p: Processor;
   readonly v: Vcpu;
+  readonly #places: VmxPlaces;
   readonly capabilities: Capabilities;
   /** The current VMCS; without a frame when there is none. */
   readonly vmcs: Vmcs;
@@ -34,6 +55,7 @@ export class Vmx {
   readonly timer: PreemptionTimer;
   readonly apic: VirtualApic;
   readonly counts: ExitCounts;
+  monitor: Monitor | undefined;
   /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
   trace: ((reason: number | undefined, line: string) => void) | undefined;
   /** Controls of the guest that runs, as they were at its entry (secondary: 0 when not activated). */
@@ -44,11 +66,19 @@ export class Vmx {
   /** Instructions retired at the first and the last PAUSE of a loop. */
   readonly pauseLoop = { first: 0, last: 0 };
 
-  constructor(p: Processor, timers: TimerQueue) {
+  /** `firstLevel`: of the guests of VMCSs that software at its root enters. */
+  constructor(
+    p: Processor,
+    timers: TimerQueue,
+    features: ReadonlySet<string> = p.v.model.features,
+    places = processorsVmx,
+    firstLevel = 2,
+  ) {
     this.p = p;
     this.v = p.v;
-    this.counts = new ExitCounts(() => p.v.clock.retired());
-    this.capabilities = capabilitiesOf(p.v.model);
+    this.#places = places;
+    this.counts = new ExitCounts(() => p.v.clock.retired(), firstLevel);
+    this.capabilities = capabilitiesOf(p.v.model, features);
     this.#offered = fieldDescriptions.map((f) => f.gate === undefined || this.capabilities.has(f.gate));
     this.vmcs = new Vmcs(p.v.pool, p.v.quads);
     this.shadow = new Vmcs(p.v.pool, p.v.quads);
@@ -59,10 +89,20 @@ export class Vmx {
   }
 
   get operation(): number {
-    return this.v.get(At.vmxOperation);
+    return this.v.get(this.#places.operation);
+  }
+  setOperation(operation: number): void {
+    this.v.set(this.#places.operation, operation);
   }
   get nonRoot(): boolean {
-    return this.v.get(At.vmxOperation) === Operation.nonRoot;
+    return this.v.get(this.#places.operation) === Operation.nonRoot;
+  }
+  /** Physical address of the VMXON region. */
+  get region(): bigint {
+    return this.v.get64(this.#places.vmxon);
+  }
+  setRegion(pointer: bigint): void {
+    this.v.set64(this.#places.vmxon, pointer);
   }
   isPending(what: number): boolean {
     return (this.v.get(At.vmxPending) & what) !== 0;
@@ -72,10 +112,10 @@ export class Vmx {
     if (qualification !== undefined) this.v.set(At.vmxPendingQualification, qualification);
   }
   get current(): bigint {
-    return this.v.get64(At.vmcsPointer);
+    return this.v.get64(this.#places.current);
   }
   setCurrent(pointer: bigint): void {
-    this.v.set64(At.vmcsPointer, pointer);
+    this.v.set64(this.#places.current, pointer);
     this.vmcs.select(pointer === noVmcs ? 0 : this.frameAt(pointer));
   }
   /** The frame at a guest-physical address; 0 when it is not RAM. */
@@ -107,12 +147,24 @@ export class Vmx {
   bitmapOf(kind: 'read' | 'write'): bigint {
     return this.vmcs.get(kind === 'read' ? F.vmreadBitmap : F.vmwriteBitmap);
   }
+  /** VMREAD or VMWRITE is about to reach a field of the current VMCS. */
+  accessed(encoding: number, write: boolean): void {
+    if (write) this.checked.written(this.current, encoding & ~1);
+  }
   /** VMCLEAR's effect on a region, which need not be the current one. */
   markClear(pointer: bigint): void {
     const region = new Vmcs(this.v.pool, this.v.quads);
     region.select(this.frameAt(pointer));
     region.launched = false;
     this.checked.forget(pointer);
+  }
+  /** Forgets translations of EPT pointers, with what was composed from them. */
+  dropEpt(test: (eptPointer: bigint) => boolean): void {
+    this.ept.drop(test);
+    this.spaces.drop((_vpid, eptPointer) => eptPointer !== 0n && test(eptPointer));
+  }
+  dropVpid(test: (vpid: number) => boolean): void {
+    this.spaces.drop(test);
   }
   wantsPin(bit: number): boolean {
     return (this.pin & bit) !== 0;

@@ -1,0 +1,63 @@
+/** The level-0 monitor: what runs above it finds the same VMX as without it. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { fieldDescriptions } from '../../src/vmx/fields.ts';
+import type { TurtlesSwitches } from '../../src/vmx/turtles/monitor.ts';
+import { deterministicMachine } from '../guest/deterministic.ts';
+
+const program = { name: 'vmx', data: new Uint8Array(readFileSync(new URL('./vmx.elf', import.meta.url))) };
+/** What the monitor does not offer is off in both. */
+const cpu = 'x86-64-v2,+vmx,-mbec,-ept-violation-ve';
+const trapping: TurtlesSwitches = { direct: false, dirty: false, vpid02: true };
+const direct: TurtlesSwitches = { direct: true, dirty: true, vpid02: true };
+const untagged: TurtlesSwitches = { direct: false, dirty: true, vpid02: false };
+/** It counts time, which the monitor's work does not stop at the same instruction. */
+const compared = fieldDescriptions.map((f, place) => ({ ...f, place })).filter((f) => f.name !== 'preemptionTimer');
+
+/** Runs the program; every exit that its hypervisor sees with the whole VMCS it finds. */
+async function exitsOf(commandLine: string, turtles: TurtlesSwitches | undefined, calls: number) {
+  const bench = await deterministicMachine({
+    memoryMiB: 32,
+    kernel: program,
+    commandLine,
+    cpu,
+    ...(turtles ? { turtles } : {}),
+  });
+  const { machine } = bench;
+  const vmx = machine.turtles?.inner ?? machine.vmx;
+  if (!vmx) throw new Error('no VMX');
+  const exits: string[] = [];
+  vmx.trace = (reason) => {
+    if (reason === undefined) return;
+    machine.turtles?.syncRareState();
+    exits.push(`${reason}: ${compared.map((f) => `${f.name}=${vmx.vmcs.get(f.place).toString(16)}`).join(' ')}`);
+  };
+  const end = bench.run(calls);
+  return { exits, end, output: bench.output() };
+}
+
+test.each([
+  ['trapping', trapping],
+  ['direct access and merges of what was written', direct],
+  ['untagged', untagged],
+])('the VMX tests pass above the monitor, and every exit shows the same VMCS: %s', async (_name, switches) => {
+  const flat = await exitsOf('', undefined, 1_000_000);
+  const turtles = await exitsOf('', switches, 1_000_000);
+  expect(turtles.output.split('\n').filter((line) => line.startsWith('BAD'))).toEqual([]);
+  expect(turtles.output).toMatch(/done: .* 0 wrong/);
+  expect(turtles.end).toEqual(flat.end);
+  expect(flat.exits.length).toBeGreaterThan(200);
+  expect(turtles.exits).toEqual(flat.exits);
+});
+
+test('a hypervisor with random VMCSs and EPT tables sees the same exits above the monitor, seeds 1 to 6', {
+  timeout: 60_000,
+}, async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const flat = await exitsOf(`hostile ${seed}`, undefined, 600);
+    const turtles = await exitsOf(`hostile ${seed}`, seed % 2 === 0 ? trapping : direct, 600);
+    const both = Math.min(flat.exits.length, turtles.exits.length);
+    expect(both).toBeGreaterThan(20);
+    for (let n = 0; n < both; n++) expect(turtles.exits[n], `seed ${seed}, exit ${n}`).toBe(flat.exits[n]);
+  }
+});
