@@ -1,6 +1,6 @@
 /**
  * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]
- * `-- --kvm ept=0,...` sets parameters of the kvm-intel module. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
+ * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,6 +25,7 @@ async function main(): Promise<void> {
   };
   const names = argument('--only')?.split(',') ?? Object.values(groups).flat();
   const kvm = argument('--kvm');
+  const turtles = argument('--turtles');
   const suite = names.flatMap((name) => [name, name]).join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
@@ -39,6 +40,7 @@ async function main(): Promise<void> {
     const times = await run('testudo', [
       ...[process.execPath, 'dist/cli/main.js', 'run', '--no-reboot', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
       ...[
+        ...(turtles === undefined ? [] : [turtles === 'trap' ? '--turtles' : `--turtles=${turtles}`]),
         '--kernel',
         'guest/bzImage',
         '--initrd',

@@ -1,10 +1,11 @@
-/** A hypervisor with random VMCSs, EPT tables and registers, many seeds: npm run fuzz:vmx [-- FIRST-SEED COUNT]. The machine must go on whatever it does. */
+/** A hypervisor with random VMCSs, EPT tables and registers, many seeds: npm run fuzz:vmx [-- FIRST-SEED COUNT [turtles]]. The machine must go on whatever it does. */
 import { readFileSync } from 'node:fs';
 import { withVmx } from '../src/cli/nested.ts';
 import { defaultCpu } from '../src/cpu/cpuid.ts';
 import { deterministicMachine } from '../test/guest/deterministic.ts';
 
-const [first = 1, count = 100] = process.argv.slice(2).map(Number);
+const [first = 1, count = 100] = process.argv.slice(2, 4).map(Number);
+const turtles = process.argv[4] === 'turtles' ? { turtles: { direct: false, dirty: true, vpid02: true } } : {};
 const kernel = { name: 'vmx', data: new Uint8Array(readFileSync('test/vmx/vmx.elf')) };
 const endings = new Map<string, number>();
 let exits = 0;
@@ -16,6 +17,7 @@ for (let seed = first; seed < first + count; seed++) {
       commandLine: `hostile ${seed}`,
       cpu: withVmx(defaultCpu),
       seed: BigInt(seed),
+      ...turtles,
     });
     const end = bench.run(5000);
     const ending = end.kind === 'stopped' ? end.reason.kind : end.kind;

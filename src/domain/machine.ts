@@ -225,6 +225,7 @@ export class Machine {
     const breakpoints = hasInstructionBreakpoints(v);
     const hits = breakpoints ? instructionBreakpoints(v) : 0;
     if (hits !== 0) return this.#debug(hits);
+    const entries = this.vmx?.counts.entries;
     const trapped = this.vmx?.nonRoot === true && this.vmx.wants(Primary.monitorTrap);
     const single = stepping || trapped || breakpoints || traceInstruction(this.#trace, v);
     this.#budget = single ? 1 : fuel;
@@ -250,7 +251,8 @@ export class Machine {
     if (breakpoints && !faulted) v.set(At.systemFlags, v.systemFlags & ~Flag.resume);
     const met = v.get(At.debugHits);
     v.set(At.debugHits, 0);
-    if (trapped && this.vmx?.nonRoot) this.vmx.setPending(PendingExit.monitorTrap);
+    // not for another guest, or the same entered again before its instruction was over
+    if (trapped && this.vmx?.nonRoot && this.vmx.counts.entries === entries) this.vmx.setPending(PendingExit.monitorTrap);
     if (faulted) return;
     const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
     if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));

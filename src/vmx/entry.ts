@@ -1,4 +1,5 @@
 /** VMLAUNCH and VMRESUME: checks, loading of the guest's state, injection of an event. SDM 3C, chapter 27. */
+import { hasInstructionBreakpoints } from '../cpu/breakpoints.ts';
 import { writeFlags } from '../cpu/flags.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { setSegment } from '../cpu/segments.ts';
@@ -106,7 +107,8 @@ function loadGuest(x: Vmx, c: EntryContext): void {
   v.set64(At.idtBase, vmcs.get(F.guestIdtrBase));
   v.set(At.idtLimit, vmcs.get32(F.guestIdtrLimit));
   const rflags = vmcs.get32(F.guestRflags);
-  writeFlags(v, rflags);
+  // it would be gone after one instruction, and nothing but a breakpoint can tell
+  writeFlags(v, hasInstructionBreakpoints(v) ? rflags : rflags & ~Flag.resume);
   v.set(At.cpl, (rflags & Flag.virtual8086) !== 0 ? 3 : (vmcs.get32(F.guestSsRights) >> 5) & 3);
   v.setRegister(4, vmcs.get(F.guestRsp));
   v.jump(vmcs.get(F.guestRip));
