@@ -7,7 +7,7 @@ import { Fault, TripleFault, Vector } from '../../cpu/fault.ts';
 import type { Helper, HelperTable } from '../../cpu/helpers/helper.ts';
 import { EventType, type Interruption } from '../../cpu/interrupts.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At, Cr0, Cr4 } from '../../cpu/state.ts';
+import { At } from '../../cpu/state.ts';
 import { noVmcs } from '../../cpu/vcpu.ts';
 import { VmExit } from '../../cpu/vm-exit.ts';
 import { vmxFeatures } from '../../cpu/vmx-features.ts';
@@ -37,10 +37,11 @@ import { fail } from '../outcome.ts';
 import { Vmcs } from '../vmcs.ts';
 import { type Monitor, processorsVmx, Vmx } from '../vmx.ts';
 import { MonitorMemory } from './memory.ts';
-import { loadsAll, merge, savesAll, sync, syncRare } from './merge.ts';
+import { merge, sync, syncRare } from './merge.ts';
 import { isHypervisors, switchedPointer } from './routing.ts';
 import { ComposedTables, identityTables, nobodysPage } from './tables.ts';
 import { VirtualVmx } from './virtual-vmx.ts';
+import { ownedCr0, ownedCr4, prepareVmcs01 } from './vmcs01.ts';
 
 /** The paper's comparisons. */
 export interface TurtlesSwitches {
@@ -52,23 +53,18 @@ export interface TurtlesSwitches {
   readonly vpid02: boolean;
 }
 
-const vpid01 = 1;
 const vpid02 = 2;
 const writeBackWalk = 0x1en;
 const eptDirtyFlag = 0x40n;
-/** Bits that VMX operation wants set, and that the guest must not see as the monitor has them. */
-const ownedCr0 = BigInt(Cr0.ne);
-const ownedCr4 = BigInt(Cr4.vmxe);
-const firstCapability = 0x480;
-const lastCapability = 0x491;
 /** Not offered to the guest of the monitor. */
 const withheld: readonly string[] = ['mbec', 'ept-violation-ve'];
 /** Helpers that leave the monitor's guest for the monitor. */
+// biome-ignore format: names
 const emulated: readonly HelperName[] = [
   'identify', 'invalidateCaches', 'writeExtendedControl', 'writeControl', 'readModelSpecific', 'writeModelSpecific',
   'vmCall', 'vmFunction', 'vmLaunch', 'vmxOff', 'vmxOn', 'vmClear', 'vmPointerLoad', 'vmPointerStore', 'vmRead', 'vmReadTo', 'vmWrite',
   'invalidateEpt', 'invalidateVpid',
-]; // biome-ignore format: names
+];
 const accesses: readonly HelperName[] = ['vmRead', 'vmReadTo', 'vmWrite'];
 
 export class Turtles implements Monitor {
@@ -112,29 +108,8 @@ export class Turtles implements Monitor {
     };
     this.#vmcs01 = region(this.#pages.vmcs01);
     this.#vmcs02 = region(this.#pages.vmcs02);
-    this.#prepareVmcs01();
+    prepareVmcs01(this.hardware, this.#vmcs01, { eptPointer: this.#ept01, bitmap: this.#pages.bitmap01 });
     this.#emulator = rootHelpers(this.inner, p.helpers);
-  }
-  #prepareVmcs01(): void {
-    const { capabilities, v } = this.hardware;
-    const vmcs = this.#vmcs01;
-    vmcs.set32(F.pinControls, capabilities.pin.must);
-    vmcs.set32(F.primaryControls, capabilities.primary.must | Primary.secondary | Primary.msrBitmaps);
-    const passed = Secondary.rdtscp | Secondary.invpcid | Secondary.xsaves;
-    vmcs.set32(F.secondaryControls, Secondary.ept | Secondary.vpid | Secondary.unrestrictedGuest | (capabilities.secondary.may & passed));
-    vmcs.set32(F.exitControls, capabilities.exit.must | savesAll);
-    vmcs.set32(F.entryControls, capabilities.entry.must | loadsAll);
-    vmcs.set32(F.vpid, vpid01);
-    vmcs.set(F.eptPointer, this.#ept01);
-    vmcs.set(F.msrBitmap, BigInt(this.#pages.bitmap01 * pageBytes));
-    vmcs.set(F.cr0Mask, ownedCr0);
-    vmcs.set(F.cr4Mask, ownedCr4);
-    vmcs.set(F.linkPointer, noVmcs);
-    const bitmap = v.space.frameOf(this.#pages.bitmap01) * pageBytes;
-    for (let number = firstCapability; number <= lastCapability; number++) {
-      const byte = bitmap + (number >> 3);
-      v.pool.bytes[byte] = (v.pool.bytes[byte] ?? 0) | (1 << (number & 7));
-    }
   }
 
   /** The helpers that remember what the guest's instruction was about, in front of those of the processor. */
