@@ -16,6 +16,7 @@ const layers = [
   'cpu',
   'engine',
   'vmx',
+  'svm',
   'storage',
   'network',
   'devices',

@@ -120,7 +120,8 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
 
 function exits(machine: Machine, seconds: number): string {
   const { interpreter, translator } = machine;
-  const vm = machine.vmx ? { 'VM exits': machine.vmx.counts.total } : {};
+  const counts = machine.vmx?.counts ?? machine.svm?.counts;
+  const vm = counts ? { 'VM exits': counts.total } : {};
   const all = { ...machine.counts, ...vm, ...interpreter.counts, shapes: interpreter.shapes, regions: translator?.counts.regions ?? 0 };
   const lines = Object.entries(all).map(
     ([name, count]) => `${name.padEnd(16)} ${String(count).padStart(12)}  ${(count / Math.max(seconds, 1e-3)).toFixed(1).padStart(12)} /s`,

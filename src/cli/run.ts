@@ -43,8 +43,9 @@ export async function run(raw: Record<string, unknown>): Promise<number> {
 }
 
 /** What the hypervisors of the machine had to do, level by level. */
-function exitReport({ vmx, turtles }: Machine): string {
-  const lines = vmx && vmx.counts.entries > 0 ? vmx.counts.report() : [];
+function exitReport({ vmx, svm, turtles }: Machine): string {
+  const counts = vmx?.counts ?? svm?.counts;
+  const lines = counts && counts.entries > 0 ? counts.report() : [];
   const inner =
     turtles && turtles.inner.counts.entries > 0
       ? ['of these, as the hypervisor at level 1 sees them:', ...turtles.inner.counts.report()]

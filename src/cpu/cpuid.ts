@@ -4,33 +4,36 @@
  */
 import type { Feature } from '../isa/instruction.ts';
 import { crystalHz, tscHz } from './local-apic.ts';
-import { type VmxFeature, vmxFeatureNeeds, vmxFeatures } from './vmx-features.ts';
+import { type SvmFeature, svmFeatures, type VmxFeature, vmxFeatureNeeds, vmxFeatures } from './vmx-features.ts';
 
 type Bit = readonly [leaf: '1c' | '1d' | '7b' | '7c' | '7d' | 'd1a' | 'e1c' | 'e1d', bit: number];
 
 /** Instruction-set features that can be switched, with their CPUID bits. */
-const featureBits: Readonly<Partial<Record<Feature | 'pcid' | 'umip' | 'smep' | 'erms' | 'fsrm' | 'tsc-deadline' | 'x2apic' | 'pdpe1gb' | 'lahf' | 'vmx' | 'arch-capabilities', Bit>>> = {
+const featureBits: Readonly<Partial<Record<Feature | 'pcid' | 'umip' | 'smep' | 'erms' | 'fsrm' | 'tsc-deadline' | 'x2apic' | 'pdpe1gb' | 'lahf' | 'vmx' | 'svm' | 'arch-capabilities', Bit>>> = {
   sse3: ['1c', 0], pclmulqdq: ['1c', 1], ssse3: ['1c', 9], cx16: ['1c', 13], vmx: ['1c', 5], pcid: ['1c', 17], sse4_1: ['1c', 19], sse4_2: ['1c', 20], x2apic: ['1c', 21],
   movbe: ['1c', 22], popcnt: ['1c', 23], 'tsc-deadline': ['1c', 24], aes: ['1c', 25], xsave: ['1c', 26], rdrand: ['1c', 30],
   mmx: ['1d', 23], fxsr: ['1d', 24], sse: ['1d', 25], sse2: ['1d', 26],
   fsgsbase: ['7b', 0], bmi1: ['7b', 3], smep: ['7b', 7], bmi2: ['7b', 8], erms: ['7b', 9], invpcid: ['7b', 10], rdseed: ['7b', 18], adx: ['7b', 19], smap: ['7b', 20],
   clflushopt: ['7b', 23], clwb: ['7b', 24], umip: ['7c', 2], rdpid: ['7c', 22], fsrm: ['7d', 4], serialize: ['7d', 14], 'arch-capabilities': ['7d', 29],
   xsaveopt: ['d1a', 0], xsavec: ['d1a', 1], xsaves: ['d1a', 3],
-  lahf: ['e1c', 0], lzcnt: ['e1c', 5], prefetchw: ['e1c', 8], pdpe1gb: ['e1d', 26], rdtscp: ['e1d', 27],
+  lahf: ['e1c', 0], svm: ['e1c', 2], lzcnt: ['e1c', 5], prefetchw: ['e1c', 8], pdpe1gb: ['e1d', 26], rdtscp: ['e1d', 27],
 };
-type Switch = FeatureName | VmxFeature;
+type Switch = FeatureName | VmxFeature | SvmFeature;
 export type FeatureName = keyof typeof featureBits;
 const featureNames = Object.keys(featureBits) as FeatureName[];
 
 const level1: readonly FeatureName[] = ['mmx', 'fxsr', 'sse', 'sse2'];
 const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', 'erms', 'fsrm', 'rdtscp', 'pdpe1gb', 'prefetchw', 'lahf', 'arch-capabilities'];
 const level2: readonly FeatureName[] = [...level1, ...machine, 'sse3', 'ssse3', 'cx16', 'sse4_1', 'sse4_2', 'popcnt'];
-const everything = [...featureNames, ...vmxFeatures];
+const everything = [...featureNames, ...vmxFeatures, ...svmFeatures];
+/** A processor is Intel's or AMD's. */
+const amds: readonly string[] = ['svm', ...svmFeatures];
+const intels: readonly string[] = ['vmx', ...vmxFeatures, 'arch-capabilities'];
 
 const cpuModels: Readonly<Record<string, readonly Switch[]>> = {
   'x86-64': [...level1, ...machine],
   'x86-64-v2': level2,
-  max: everything,
+  max: everything.filter((feature) => !amds.includes(feature)),
 };
 export const defaultCpu = 'x86-64-v2';
 
@@ -42,6 +45,10 @@ export interface CpuModel {
   readonly signature: number;
 }
 
+/** Family 6, model 0x1C; family 0x17, model 1. */
+const intelSignature = 0x0001_06ca;
+const amdSignature = 0x0080_0f12;
+const isSvmFeature = (name: string): boolean => (svmFeatures as readonly string[]).includes(name);
 const isVmxFeature = (name: string): boolean => (vmxFeatures as readonly string[]).includes(name);
 
 /** Parses `MODEL[,+FEATURE][,-FEATURE]...`; throws a sentence for the user. */
@@ -55,9 +62,13 @@ export function parseCpu(text: string): CpuModel {
     if (!(everything as readonly string[]).includes(feature)) throw new Error(`cpu feature '${feature}': not known; there are ${everything.join(', ')}`);
     const on = !change.startsWith('-');
     if (on && isVmxFeature(feature) && !features.has('vmx')) throw new Error(`cpu feature '${feature}': is a part of vmx; write +vmx before it`);
-    for (const each of feature === 'vmx' ? ['vmx', ...vmxFeatures] : [feature])
+    if (on && isSvmFeature(feature) && !features.has('svm')) throw new Error(`cpu feature '${feature}': is a part of svm; write +svm before it`);
+    if (on && feature === 'svm' && features.has('vmx')) throw new Error(`cpu feature 'svm': is AMD's, and vmx is Intel's; a processor has one of them`);
+    if (on && feature === 'vmx' && features.has('svm')) throw new Error(`cpu feature 'vmx': is Intel's, and svm is AMD's; a processor has one of them`);
+    for (const each of feature === 'vmx' ? ['vmx', ...vmxFeatures] : feature === 'svm' ? amds : [feature])
       if (on) features.add(each);
       else features.delete(each);
+    if (on && feature === 'svm') for (const each of intels) features.delete(each);
   }
   for (const name of vmxFeatures) {
     const needs = vmxFeatureNeeds[name];
@@ -65,7 +76,7 @@ export function parseCpu(text: string): CpuModel {
   }
   const instructions = new Set(features) as Set<Feature>;
   instructions.add('x87');
-  return { features, instructions, signature: 0x0001_06ca };
+  return { features, instructions, signature: features.has('svm') ? amdSignature : intelSignature };
 }
 
 export interface CpuidContext {
@@ -88,11 +99,17 @@ function gather(features: ReadonlySet<string>, leaf: Bit[0]): number {
 
 const maxBasicLeaf = 0x16;
 const maxExtendedLeaf = 0x8000_0008;
+const maxAmdBasicLeaf = 0xd;
+const maxAmdExtendedLeaf = 0x8000_000a;
+/** Address space identifiers of SVM. */
+const asidCount = 64;
 
 /** EAX, EBX, ECX, EDX. A basic leaf beyond the last gives the last one's data, as Intel's do. */
 export function cpuid(model: CpuModel, leaf: number, subleaf: number, context: CpuidContext): readonly [number, number, number, number] {
   const { features } = model;
   const { apicId, cpuCount } = context;
+  const amd = features.has('svm') ? amdLeaf(features, leaf) : undefined;
+  if (amd) return amd;
   switch (leaf) {
     case 0: return [maxBasicLeaf, 0x756e_6547, 0x6c65_746e, 0x4965_6e69];
     case 1: {
@@ -116,6 +133,22 @@ export function cpuid(model: CpuModel, leaf: number, subleaf: number, context: C
     default:
       if (leaf > maxBasicLeaf && leaf < 0x8000_0000) return cpuid(model, maxBasicLeaf, subleaf, context);
       return leaf === 0x16 ? [tscHz / 1e6, tscHz / 1e6, 100, 0] : [0, 0, 0, 0];
+  }
+}
+
+/** Leaves that differ on AMD's processors. APM 3, appendix E. */
+function amdLeaf(features: ReadonlySet<string>, leaf: number): readonly [number, number, number, number] | undefined {
+  switch (leaf) {
+    case 0: return [maxAmdBasicLeaf, 0x6874_7541, 0x444d_4163, 0x6974_6e65];
+    case 0x8000_0000: return [maxAmdExtendedLeaf | 0, 0, 0, 0];
+    case 0x8000_0005: return [0, 0, 0x2008_0140, 0x2008_0140]; // L1: 32 KiB, 8 ways
+    case 0x8000_000a: {
+      const decodeAssists = 1 << 7;
+      const flushByAsid = 1 << 6;
+      return [1, asidCount, 0, decodeAssists | flushByAsid | (features.has('npt') ? 1 : 0) | (features.has('nrip-save') ? 8 : 0)];
+    }
+    case 2: case 4: return [0, 0, 0, 0];
+    default: return leaf > maxAmdBasicLeaf && leaf < 0x8000_0000 ? [0, 0, 0, 0] : undefined;
   }
 }
 

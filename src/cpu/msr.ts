@@ -1,4 +1,5 @@
 /** Model-specific registers. SDM 4, chapter 2. What is not here is #GP, as on a processor without it. */
+import type { CpuModel } from './cpuid.ts';
 import { protection } from './fault.ts';
 import { canonical } from './page-walk.ts';
 import type { Processor } from './processor.ts';
@@ -17,6 +18,11 @@ const addresses = new Set([0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0102])
 const archCapabilities = 0xd10_e179n;
 /** Read as a constant; writes of any value are accepted and forgotten. */
 const constants: Readonly<Record<number, bigint>> = { 23: 0n, 52: 0n, 139: 1n << 32n, 206: 0n, 320: 0n };
+
+/** The same on AMD's processors: SYSCFG, HWCR (the TSC counts at P0), NB_CFG, DE_CFG (LFENCE serializes). */
+const amdConstants: Readonly<Record<number, bigint>> = { 3221291024: 0n, 3221291029: 1n << 24n, 3221291039: 0n, 3221295145: 2n };
+const constantOf = (v: Processor['v'], number: number): bigint | undefined =>
+  constants[number] ?? (v.model.features.has('svm') ? amdConstants[number] : undefined);
 
 const isCanonical = (value: bigint): boolean => canonical(Number(BigInt.asIntN(32, value >> 32n)));
 
@@ -42,7 +48,7 @@ export function readMsr(p: Processor, number: number): bigint {
   const { v } = p;
   const field = plain[number];
   if (field) return v.get64(At[field]);
-  const constant = constants[number];
+  const constant = constantOf(v, number);
   if (constant !== undefined) return constant;
   const memoryType = mtrr(number);
   if (memoryType) return v.get64(At[memoryType[0]], memoryType[1]);
@@ -59,6 +65,12 @@ export function readMsr(p: Processor, number: number): bigint {
     case 0xfe: return 0x508n; // 8 variable ranges, fixed ranges, write-combining
     case 0x6e0: return v.apic.deadline;
     case 0xc000_0080: return v.get64(At.efer);
+    case vmControl:
+      checkSvm(v);
+      return 0n;
+    case hostSaveArea:
+      checkSvm(v);
+      return v.get64(At.hostSaveArea);
     case 0xc000_0100: return v.get64(At.segmentBase, Segment.fs);
     case 0xc000_0101: return v.get64(At.segmentBase, Segment.gs);
     default: throw protection(0);
@@ -75,7 +87,7 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
     v.set64(At[field], value);
     return;
   }
-  if (constants[number] !== undefined) return;
+  if (constantOf(v, number) !== undefined) return;
   const memoryType = mtrr(number);
   if (memoryType) return writeMtrr(p, memoryType, value);
   if (number >= 0x800 && number < 0x840) return writeX2apic(p, number, value);
@@ -94,6 +106,14 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
       v.apic.setDeadline(value);
       return;
     case 0xc000_0080: return writeEfer(p, value);
+    case vmControl:
+      checkSvm(v);
+      return;
+    case hostSaveArea:
+      checkSvm(v);
+      if ((value & 0xfffn) !== 0n || value >> 40n !== 0n) throw protection(0);
+      v.set64(At.hostSaveArea, value);
+      return;
     case 0xc000_0100:
     case 0xc000_0101:
       if (!isCanonical(value)) throw protection(0);
@@ -103,6 +123,12 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
   }
 }
 
+/** VM_CR (nothing in it is implemented) and VM_HSAVE_PA. APM 2, 15.30. */
+const vmControl = 0xc001_0114;
+const hostSaveArea = 0xc001_0117;
+function checkSvm(v: Processor['v']): void {
+  if (!v.model.features.has('svm')) throw protection(0);
+}
 function setTscOffset(p: Processor, offset: bigint): void {
   p.v.set64(At.tscOffset, BigInt.asUintN(64, offset));
   p.v.apic.tscOffset = BigInt.asIntN(64, offset);
@@ -113,9 +139,11 @@ function legalPat(value: bigint): boolean {
   return true;
 }
 
+export const legalEfer = (model: CpuModel): bigint =>
+  BigInt(Efer.sce | Efer.lme | Efer.lma | Efer.nxe | (model.features.has('svm') ? Efer.svme : 0));
 function writeEfer(p: Processor, value: bigint): void {
   const { v } = p;
-  const legal = BigInt(Efer.sce | Efer.lme | Efer.lma | Efer.nxe);
+  const legal = legalEfer(v.model);
   if ((value & ~legal) !== 0n) throw protection(0);
   const before = v.efer;
   const after = (Number(value) & ~Efer.lma) | (before & Efer.lma);

@@ -68,7 +68,7 @@ export const stateLayout = layout([
   ['miscEnable', 8],
   ['debugControl', 8],
   ['featureControl', 8],
-  /** 0: outside VMX operation, 1: root, 2: non-root. */
+  /** 0: outside VMX operation, 1: root, 2: non-root, also while a guest runs under SVM. */
   ['vmxOperation', 4],
   /** Exits due before the next instruction: see vmx/vmx.ts. */
   ['vmxPending', 4],
@@ -85,6 +85,10 @@ export const stateLayout = layout([
   ['virtualVmxOperation', 4],
   ['virtualVmxonPointer', 8],
   ['virtualVmcsPointer', 8],
+  /** SVM: address of the VMCB that runs, of the host save area, and 1 while the global interrupt flag is clear. */
+  ['vmcb', 8],
+  ['hostSaveArea', 8],
+  ['interruptsHeld', 4],
   /** NMIs stay blocked for the hypervisor while its guest has virtual NMIs. */
   ['hostNmiBlocked', 4],
   /** When the VMX-preemption timer expires, in TSC ticks; 0: not running. */
@@ -134,7 +138,7 @@ export const Cr4 = {
   vme: 1, pvi: 2, tsd: 4, de: 8, pse: 0x10, pae: 0x20, mce: 0x40, pge: 0x80, pce: 0x100, osfxsr: 0x200, osxmmexcpt: 0x400, umip: 0x800,
   vmxe: 0x2000, fsgsbase: 0x1_0000, pcide: 0x2_0000, osxsave: 0x4_0000, smep: 0x10_0000, smap: 0x20_0000,
 } as const;
-export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800 } as const;
+export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800, svme: 0x1000 } as const;
 
 /**
  * Where in a vCPU's area the software TLBs lie: for each context (address spaces of one guest of the guest, or of the machine's own software)

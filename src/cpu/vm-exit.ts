@@ -11,6 +11,8 @@ export interface ExitDetails {
   readonly linear?: bigint;
   /** VM-exit instruction information. */
   readonly instruction?: number;
+  /** SVM's EXITINFO2. */
+  readonly second?: bigint;
   /** The guest may handle it itself, by a virtualization exception. */
   readonly convertible?: boolean;
   /** The instruction's length is reported. */
@@ -31,10 +33,10 @@ export class VmExit {
   }
 }
 
-/** What VMX changes of the way events go; a processor without VMX has none. */
+/** What a guest's hypervisor may change of the way events go. */
 export interface Virtualization {
   /** Throws a VM exit when the hypervisor wants an exception or a software interrupt. `during`: the event whose delivery raised it. */
   event(event: Interruption, during: Interruption | undefined): void;
-  /** Throws a VM exit for a task switch in non-root operation. */
+  /** Throws a VM exit for a task switch while a guest runs. */
   taskSwitch(selector: number, source: 'jump' | 'call' | 'gate' | 'return'): void;
 }

@@ -4,6 +4,9 @@ export const vmxFeatures = [
   'pause-loop', 'desc-exiting', 'vmfunc', 'apicv-xapic', 'apicv-x2apic', 'apicv-register', 'apicv-vid', 'posted-intr', 'mbec', 'ept-violation-ve',
 ] as const;
 export type VmxFeature = (typeof vmxFeatures)[number];
+/** Capabilities of SVM that can be switched off likewise. */
+export const svmFeatures = ['npt', 'nrip-save'] as const;
+export type SvmFeature = (typeof svmFeatures)[number];
 /** What a capability needs: switching that off switches this off. */
 export const vmxFeatureNeeds: Readonly<Partial<Record<VmxFeature, VmxFeature>>> = {
   'unrestricted-guest': 'ept', eptad: 'ept', pml: 'eptad', vmfunc: 'ept', mbec: 'ept', 'ept-violation-ve': 'ept',

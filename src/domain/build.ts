@@ -17,8 +17,12 @@ import { acpiTables } from '../firmware/acpi.ts';
 import { layoutMemory, type MemoryLayout, placeBiosData, rsdpAddress } from '../firmware/e820.ts';
 import { FramePool, pageBytes } from '../memory/pool.ts';
 import { GuestSpace } from '../memory/space.ts';
+import { svmGuestMode } from '../svm/boundary.ts';
+import { attachSvm } from '../svm/intercepts.ts';
+import { Svm } from '../svm/svm.ts';
 import { type Clock, HostClock, InstructionClock } from '../time/clock.ts';
 import { TimerQueue } from '../time/timers.ts';
+import { vmxGuestMode } from '../vmx/boundary.ts';
 import { attachVmx } from '../vmx/intercepts.ts';
 import { monitorRange } from '../vmx/turtles/memory.ts';
 import { Turtles } from '../vmx/turtles/monitor.ts';
@@ -29,7 +33,7 @@ import { InterruptController } from './interrupts.ts';
 import { loadKernel } from './load-kernel.ts';
 import { Machine } from './machine.ts';
 import type { StopReason } from './stop-reason.ts';
-import { tracedPorts, tracedWindows, traceVmx } from './trace.ts';
+import { tracedPorts, tracedWindows, traceGuests } from './trace.ts';
 
 /** Machine memory begins with the vCPU's area and decoded code; frames follow. */
 const vcpuBase = 0x1_0000;
@@ -43,7 +47,10 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   const memoryBytes = config.memoryMiB * 2 ** 20;
   const layout = layoutMemory(memoryBytes, { base: ecamBase, size: ecamBytes });
   const model = parseCpu(config.cpu ?? defaultCpu);
-  const arena = { start: arenaStart, end: arenaStart + (model.features.has('vmx') ? nestedArenaBytes : arenaBytes) };
+  const arena = {
+    start: arenaStart,
+    end: arenaStart + (model.features.has('vmx') || model.features.has('svm') ? nestedArenaBytes : arenaBytes),
+  };
   const monitor = config.turtles ? [monitorRange(layout.ram)] : [];
   const pool = new FramePool({
     reservedBytes: arena.end,
@@ -86,9 +93,14 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   const vmx = turtles?.hardware ?? (model.features.has('vmx') ? new Vmx(processor, timers) : undefined);
   if (vmx) {
     attachVmx(vmx);
-    traceVmx(world.trace, vmx);
+    traceGuests(world.trace, vmx);
   }
   turtles?.attach(processor);
+  const svm = model.features.has('svm') ? new Svm(processor) : undefined;
+  if (svm) {
+    attachSvm(svm);
+    traceGuests(world.trace, svm);
+  }
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, profile);
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter, profile);
@@ -96,7 +108,9 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   space.watchCode(interpreter);
   machine = new Machine({
     processor,
+    guests: vmx ? vmxGuestMode(vmx) : svm ? svmGuestMode(svm) : undefined,
     vmx,
+    svm,
     turtles,
     interpreter,
     translator,

@@ -1,6 +1,7 @@
 /** A running machine: the loop that delivers interrupts, runs the engine and keeps time, in slices its host decides on. */
 import { hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakpoints.ts';
 import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
+import type { GuestMode, PendingInterrupts } from '../cpu/guest-mode.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At, Flag } from '../cpu/state.ts';
@@ -9,13 +10,9 @@ import type { Interpreter } from '../engine/interpreter/interpreter.ts';
 import type { EngineProfile } from '../engine/profile.ts';
 import type { Translator } from '../engine/translator/translator.ts';
 import type { FramePool } from '../memory/pool.ts';
+import type { Svm } from '../svm/svm.ts';
 import type { Clock, InstructionClock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
-import { actAtBoundary, awaitsBoundary, type PendingInterrupts } from '../vmx/boundary.ts';
-import { Primary } from '../vmx/controls.ts';
-import { leave } from '../vmx/exit.ts';
-import { Reason } from '../vmx/exit-reasons.ts';
-import { PendingExit } from '../vmx/operation.ts';
 import type { Turtles } from '../vmx/turtles/monitor.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import type { Chips } from './chips.ts';
@@ -31,7 +28,9 @@ export type SliceEnd =
 
 export interface MachineParts {
   readonly processor: Processor;
+  readonly guests: GuestMode | undefined;
   readonly vmx: Vmx | undefined;
+  readonly svm: Svm | undefined;
   /** The level-0 monitor, when the machine's software runs above one. */
   readonly turtles: Turtles | undefined;
   readonly interpreter: Interpreter;
@@ -53,7 +52,9 @@ const singleStepBit = 0x4000;
 
 export class Machine {
   readonly processor: Processor;
+  readonly guests: GuestMode | undefined;
   readonly vmx: Vmx | undefined;
+  readonly svm: Svm | undefined;
   readonly turtles: Turtles | undefined;
   readonly interpreter: Interpreter;
   readonly translator: Translator | undefined;
@@ -75,7 +76,9 @@ export class Machine {
 
   constructor(parts: MachineParts) {
     this.processor = parts.processor;
+    this.guests = parts.guests;
     this.vmx = parts.vmx;
+    this.svm = parts.svm;
     this.turtles = parts.turtles;
     this.interpreter = parts.interpreter;
     this.translator = parts.translator;
@@ -147,7 +150,8 @@ export class Machine {
     v.set64(At.interruptShadow, 0n);
     v.set64(At.stackShadow, 0n);
     // virtual interrupts first, one after another; then what leaves the guest
-    while (this.#virtualized(false)) if (!this.vmx?.nonRoot) return;
+    while (this.#virtualized(false)) if (!this.guests?.inGuest) return;
+    if (this.guests?.holdsInterrupts) return;
     if (apic.state.init) {
       // INIT to the only processor: it starts again, and the machine with it
       apic.state.init = false;
@@ -161,7 +165,7 @@ export class Machine {
     }
     if ((v.systemFlags & Flag.interrupt) === 0) return;
     if (this.#waiting.interrupt) this.#interrupt({ type: EventType.external, vector: this.#waiting.acknowledge() });
-    if (!this.#waiting.interrupt && !apic.state.nmi && !(this.vmx && awaitsBoundary(this.vmx))) v.set(At.pending, 0);
+    if (!this.#waiting.interrupt && !apic.state.nmi && !this.guests?.awaits) v.set(At.pending, 0);
   }
   readonly #waiting: PendingInterrupts;
   #pendingInterrupts(): PendingInterrupts {
@@ -185,13 +189,13 @@ export class Machine {
       },
     };
   }
-  /** What VMX does with what waits: exits and virtual interrupts. True when something was done. */
+  /** What becomes of what waits while a guest runs: exits and virtual interrupts. True when something was done. */
   #virtualized(shadowed: boolean): boolean {
-    const { vmx } = this;
-    if (!vmx?.nonRoot) return false;
+    const { guests } = this;
+    if (!guests?.inGuest) return false;
     let done = true;
     this.#guarded(() => {
-      done = actAtBoundary(vmx, this.#waiting, shadowed);
+      done = guests.act(this.#waiting, shadowed);
     });
     return done;
   }
@@ -212,9 +216,9 @@ export class Machine {
   }
   /** What ends the domain, but not the host. */
   #fatal(problem: unknown): void {
-    const { vmx } = this;
-    if (problem instanceof VmExit && vmx) this.#guarded(() => leave(vmx, problem));
-    else if (problem instanceof TripleFault && vmx?.nonRoot) this.#guarded(() => leave(vmx, new VmExit(Reason.tripleFault)));
+    const { guests } = this;
+    const exit = problem instanceof TripleFault && guests?.inGuest ? guests.shutdown() : problem;
+    if (exit instanceof VmExit && guests) this.#guarded(() => guests.leave(exit));
     else if (problem instanceof TripleFault) this.requestStop({ kind: 'triple-fault', why: problem.why });
     else throw problem;
   }
@@ -225,8 +229,9 @@ export class Machine {
     const breakpoints = hasInstructionBreakpoints(v);
     const hits = breakpoints ? instructionBreakpoints(v) : 0;
     if (hits !== 0) return this.#debug(hits);
-    const entries = this.vmx?.counts.entries;
-    const trapped = this.vmx?.nonRoot === true && this.vmx.wants(Primary.monitorTrap);
+    const { guests } = this;
+    const entries = guests?.entries;
+    const trapped = guests?.singleSteps === true;
     const single = stepping || trapped || breakpoints || traceInstruction(this.#trace, v);
     this.#budget = single ? 1 : fuel;
     this.#withheld = 0;
@@ -252,7 +257,7 @@ export class Machine {
     const met = v.get(At.debugHits);
     v.set(At.debugHits, 0);
     // not for another guest, or the same entered again before its instruction was over
-    if (trapped && this.vmx?.nonRoot && this.vmx.counts.entries === entries) this.vmx.setPending(PendingExit.monitorTrap);
+    if (trapped && guests.inGuest && guests.entries === entries) guests.stepped();
     if (faulted) return;
     const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
     if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));

@@ -74,9 +74,10 @@ export function tracedWindows(windows: readonly DeviceWindow[], trace: Trace | u
   }));
 }
 
-export function traceVmx(trace: Trace | undefined, vmx: Vmx): void {
+/** Entries into guests and exits from them. */
+export function traceGuests(trace: Trace | undefined, host: Pick<Vmx, 'trace'>): void {
   if (!trace?.has('vmx')) return;
-  vmx.trace = (reason, line) => {
+  host.trace = (reason, line) => {
     if (trace.wants('vmx', reason ?? 0)) trace.line(line);
   };
 }

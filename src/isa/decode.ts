@@ -150,7 +150,7 @@ export class Decoder {
     if (!selected) return undefined;
     if (o.vex && o.register !== 0 && !selected.operands.includes('By')) return undefined; // an unused VEX.vvvv must be all ones
     // XCHG of the accumulator with itself would clear its upper half; PAUSE matters where a hypervisor may want to see it
-    const row = o.number !== 0x90 || (o.rex & 1) !== 0 ? selected : o.mandatory === 0xf3 && this.#features.has('vmx') ? pauseRow : plainNop;
+    const row = o.number !== 0x90 || (o.rex & 1) !== 0 ? selected : o.mandatory === 0xf3 && (this.#features.has('vmx') || this.#features.has('svm')) ? pauseRow : plainNop;
 
     const size = operandSize(row, { code, operand: p.operand && row.prefix !== 0x66, wide });
     const addressSize: 16 | 32 | 64 = long ? (p.address ? 32 : 64) : (code === 16) !== p.address ? 16 : 32;

@@ -16,6 +16,8 @@ export const helperNames = [
   'invalidatePage', 'invalidateContext', 'invalidateCaches', 'pause',
   // VMX
   'vmCall', 'vmFunction', 'vmLaunch', 'vmxOff', 'vmxOn', 'vmClear', 'vmPointerLoad', 'vmPointerStore', 'vmRead', 'vmReadTo', 'vmWrite', 'invalidateEpt', 'invalidateVpid',
+  // SVM
+  'svmRun', 'svmCall', 'svmLoad', 'svmSave', 'svmSetInterrupts', 'svmClearInterrupts', 'svmSecureInit', 'svmInvalidate',
   // time, chance, ports
   'timestamp', 'processorId', 'randomNumber', 'randomSeed', 'portIn', 'portOut',
   // floating point and vectors

@@ -72,7 +72,7 @@ export interface Instruction {
 export type Feature =
   | 'sse' | 'sse2' | 'sse3' | 'ssse3' | 'sse4_1' | 'sse4_2' | 'popcnt' | 'lzcnt' | 'bmi1' | 'bmi2' | 'movbe' | 'adx' | 'aes' | 'pclmulqdq'
   | 'rdrand' | 'rdseed' | 'rdtscp' | 'rdpid' | 'fsgsbase' | 'invpcid' | 'xsave' | 'xsaveopt' | 'xsavec' | 'xsaves' | 'clflushopt' | 'clwb' | 'serialize' | 'cx16'
-  | 'smap' | 'mmx' | 'x87' | 'fxsr' | 'prefetchw' | 'vmx';
+  | 'smap' | 'mmx' | 'x87' | 'fxsr' | 'prefetchw' | 'vmx' | 'svm';
 
 const vectorFeatures: readonly (Feature | undefined)[] = ['sse', 'sse2', 'sse3', 'ssse3', 'sse4_1', 'aes', 'pclmulqdq'];
 /** Whether CR0.EM, CR0.TS and CR4.OSFXSR matter to an instruction, and in which way: as x87, or as a vector instruction. */

@@ -1,5 +1,6 @@
 /** What may leave the guest between two instructions, and which exceptions do. SDM 3C, 26.2 and 26.5. */
 import { Vector } from '../cpu/fault.ts';
+import type { GuestMode, PendingInterrupts } from '../cpu/guest-mode.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { At, Flag } from '../cpu/state.ts';
 import { type Virtualization, VmExit } from '../cpu/vm-exit.ts';
@@ -10,20 +11,11 @@ import { F } from './fields.ts';
 import { PendingExit } from './operation.ts';
 import type { Vmx } from './vmx.ts';
 
-/** The interrupt controllers, as the run loop sees them. */
-export interface PendingInterrupts {
-  readonly nmi: boolean;
-  readonly interrupt: boolean;
-  /** Takes the interrupt; its vector. */
-  acknowledge(): number;
-  takeNmi(): void;
-}
-
 /**
  * Does what is due now, in the manual's order of priority: an exit, a virtual interrupt, or taking over posted ones. True when something was done.
  * `shadowed`: STI or MOV SS blocks. May throw a VM exit that the delivery of an interrupt met.
  */
-export function actAtBoundary(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): boolean {
+function act(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): boolean {
   const exit = dueExit(x, waiting, shadowed);
   if (exit) leave(x, exit);
   if (exit || shadowed) return exit !== undefined;
@@ -64,8 +56,8 @@ function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit 
   if (x.wants(Primary.interruptWindow) && (v.systemFlags & Flag.interrupt) !== 0) return new VmExit(Reason.interruptWindow);
   return undefined;
 }
-/** Something still waits for the guest to become interruptible: the run loop must look again. */
-export const awaitsBoundary = (x: Vmx): boolean =>
+/** Something still waits for the guest to become interruptible. */
+const awaits = (x: Vmx): boolean =>
   x.nonRoot && (x.wants(Primary.interruptWindow) || x.wants(Primary.nmiWindow) || x.v.get(At.vmxPending) !== 0 || x.apic.recognizes);
 
 /** INT n is delivered whatever the bitmap says, and interrupts are not exceptions. */
@@ -99,3 +91,23 @@ function interceptsException(x: Vmx, event: Interruption): boolean {
   const matches = ((event.error ?? 0) & vmcs.get32(F.pageFaultMask)) >>> 0 === vmcs.get32(F.pageFaultMatch);
   return matches ? wanted : !wanted;
 }
+
+export const vmxGuestMode = (x: Vmx): GuestMode => ({
+  get inGuest() {
+    return x.nonRoot;
+  },
+  holdsInterrupts: false,
+  get singleSteps() {
+    return x.nonRoot && x.wants(Primary.monitorTrap);
+  },
+  get entries() {
+    return x.counts.entries;
+  },
+  stepped: () => x.setPending(PendingExit.monitorTrap),
+  act: (waiting, shadowed) => act(x, waiting, shadowed),
+  get awaits() {
+    return awaits(x);
+  },
+  leave: (exit) => leave(x, exit),
+  shutdown: () => new VmExit(Reason.tripleFault),
+});

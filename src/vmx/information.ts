@@ -11,7 +11,7 @@ const signed64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 const decoders = new WeakMap<Processor, Decoder>();
 /** The instruction at hand. */
-export function currentInstruction({ p, v }: Vmx): Decoded {
+export function currentInstruction({ p, v }: Pick<Vmx, 'p' | 'v'>): Decoded {
   let decoder = decoders.get(p);
   if (!decoder) {
     decoder = new Decoder(v.model.instructions);

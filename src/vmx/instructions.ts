@@ -1,7 +1,7 @@
 /** The VMX instructions. SDM 3C, chapter 31. */
 import { protection, undefinedOpcode } from '../cpu/fault.ts';
 import type { Helpers } from '../cpu/helpers/helper.ts';
-import type { VmxHelperName } from '../cpu/helpers/without-vmx.ts';
+import type { VmxHelperName } from '../cpu/helpers/without-guests.ts';
 import { At, Cr4 } from '../cpu/state.ts';
 import { noVmcs } from '../cpu/vcpu.ts';
 import { VmExit } from '../cpu/vm-exit.ts';

@@ -2,6 +2,9 @@
  * The VMX state of a processor: which operation it is in, its current VMCS, and what the controls of the running guest say.
  * One level only: hypervisors build further levels out of this one. SDM 3C, chapters 24 to 28.
  */
+
+import { AddressSpaces } from '../cpu/address-spaces.ts';
+import { ExitCounts } from '../cpu/exit-counts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At } from '../cpu/state.ts';
 import { noVmcs, type Vcpu } from '../cpu/vcpu.ts';
@@ -12,11 +15,10 @@ import { type Capabilities, capabilitiesOf } from './capabilities.ts';
 import { CheckedRegions } from './checked.ts';
 import { Primary, Secondary } from './controls.ts';
 import { ExtendedPaging } from './ept.ts';
-import { ExitCounts } from './exit-counts.ts';
+import { Reason, reasonName } from './exit-reasons.ts';
 import { F, fieldDescriptions } from './fields.ts';
 import { Operation } from './operation.ts';
 import { PreemptionTimer } from './preemption-timer.ts';
-import { AddressSpaces } from './spaces.ts';
 import { VirtualApic } from './virtual-apic.ts';
 import { Vmcs } from './vmcs.ts';
 
@@ -77,7 +79,7 @@ export class Vmx {
     this.p = p;
     this.v = p.v;
     this.#places = places;
-    this.counts = new ExitCounts(() => p.v.clock.retired(), firstLevel);
+    this.counts = new ExitCounts(() => p.v.clock.retired(), firstLevel, { name: reasonName, entries: [Reason.vmlaunch, Reason.vmresume] });
     this.capabilities = capabilitiesOf(p.v.model, features);
     this.#offered = fieldDescriptions.map((f) => f.gate === undefined || this.capabilities.has(f.gate));
     this.vmcs = new Vmcs(p.v.pool, p.v.quads);

@@ -49,7 +49,7 @@ export const testable = (row: Instruction, mode: Mode): boolean => {
   if (row.operands.some((o) => o[0] === 'O')) return false;
   if (row.name === 'push') return row.operands.length > 0 || mode === 32;
   if (row.name === 'pop') return row.operands.length > 0; // segment registers take few values
-  return row.feature !== 'vmx' && !excluded.test(row.name);
+  return row.feature !== 'vmx' && row.feature !== 'svm' && !excluded.test(row.name);
 };
 const rowsByMode = {
   64: instructionTable.filter((row) => testable(row, 64)),

@@ -4,6 +4,6 @@ import { controlHelpers } from './control.ts';
 import { floatHelpers } from './float.ts';
 import type { HelperTable } from './helper.ts';
 import { segmentHelpers } from './segments.ts';
-import { withoutVmx } from './without-vmx.ts';
+import { withoutGuests } from './without-guests.ts';
 
-export const helpers: HelperTable = { ...arithmeticHelpers, ...segmentHelpers, ...controlHelpers, ...floatHelpers, ...withoutVmx };
+export const helpers: HelperTable = { ...arithmeticHelpers, ...segmentHelpers, ...controlHelpers, ...floatHelpers, ...withoutGuests };

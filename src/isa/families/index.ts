@@ -8,6 +8,7 @@ import { moveFamily } from './moves.ts';
 import { multiplyFamily } from './multiply.ts';
 import { shiftFamily } from './shifts.ts';
 import { stringFamily } from './strings.ts';
+import { svmFamily } from './svm.ts';
 import { systemFamily } from './system.ts';
 import { vectorFamily } from './vectors.ts';
 import { vmxFamily } from './vmx.ts';
@@ -23,6 +24,7 @@ export const instructionTable: readonly Instruction[] = [
   ...stringFamily,
   ...systemFamily,
   ...vmxFamily,
+  ...svmFamily,
   ...vectorFamily,
   ...floatFamily,
   ...x87Family,

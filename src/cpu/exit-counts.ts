@@ -1,9 +1,14 @@
 /**
  * VM exits counted by level and reason, with what the hypervisor did about them. The machine knows one level of guests; which level a VMCS's guest
- * has follows from who asked for its entry: when a guest exits by VMRESUME and another VMCS is entered next, that one's guest has level 3. Deeper ones
+ * has follows from who asked for its entry: when a guest exits by VMRESUME or VMRUN and another VMCS or VMCB is entered next, that one's guest has level 3. Deeper ones
  * look like level 3: the hypervisor of level 2 runs them all in the same VMCS.
  */
-import { Reason, reasonName } from './exit-reasons.ts';
+
+/** Names of exit reasons, and those by which a guest asks for a guest of its own. */
+export interface ExitKinds {
+  readonly name: (reason: number) => string;
+  readonly entries: readonly number[];
+}
 
 /** What was done from an exit to the next entry of the same level. */
 interface Handling {
@@ -40,10 +45,13 @@ export class ExitCounts {
 
   readonly #first: number;
 
-  /** `first`: level of the guests of VMCSs that root operation enters by itself. */
-  constructor(retired: () => number, first = 2) {
+  readonly #kinds: ExitKinds;
+
+  /** `first`: level of the guests that the machine's own software enters. */
+  constructor(retired: () => number, first: number, kinds: ExitKinds) {
     this.#retired = retired;
     this.#first = first;
+    this.#kinds = kinds;
   }
 
   #level(n: number): Level {
@@ -78,7 +86,7 @@ export class ExitCounts {
   left(vmcs: bigint, reason: number): void {
     const level = this.#level(this.#levelOf.get(vmcs) ?? this.#first);
     level.exits.set(reason, (level.exits.get(reason) ?? 0) + 1);
-    if ((reason === Reason.vmlaunch || reason === Reason.vmresume) && this.#levelOf.get(vmcs) === this.#first) this.#asked = vmcs;
+    if (this.#kinds.entries.includes(reason) && this.#levelOf.get(vmcs) === this.#first) this.#asked = vmcs;
     level.open = { reason, reads: this.reads, writes: this.writes, retired: this.#retired() };
     this.machineLeft();
   }
@@ -109,7 +117,7 @@ export class ExitCounts {
         const [often = ''] = [...(handling?.accesses ?? [])].sort((a, b) => b[1] - a[1])[0] ?? [];
         const middle = [...(handling?.instructions ?? [])].sort((a, b) => a - b)[(handling?.instructions.length ?? 0) >> 1] ?? 0;
         lines.push(
-          `  ${String(count).padStart(12)}  ${reasonName(reason).padEnd(20)} ${often.padStart(11)} ${String(middle).padStart(10)}`,
+          `  ${String(count).padStart(12)}  ${this.#kinds.name(reason).padEnd(20)} ${often.padStart(11)} ${String(middle).padStart(10)}`,
         );
       }
     }

@@ -1,4 +1,4 @@
-/** The VMX instructions of a processor outside VMX operation that cannot enter it: #UD. */
+/** The instructions that run guests, on a processor that has neither VMX nor SVM: #UD. */
 import { undefinedOpcode } from '../fault.ts';
 import type { Helper, Helpers } from './helper.ts';
 
@@ -6,11 +6,16 @@ export type VmxHelperName =
   | 'vmCall' | 'vmFunction' | 'vmLaunch' | 'vmxOff' | 'vmxOn' | 'vmClear' | 'vmPointerLoad' | 'vmPointerStore' | 'vmRead' | 'vmReadTo' | 'vmWrite'
   | 'invalidateEpt' | 'invalidateVpid';
 
+export type SvmHelperName =
+  | 'svmRun' | 'svmCall' | 'svmLoad' | 'svmSave' | 'svmSetInterrupts' | 'svmClearInterrupts' | 'svmSecureInit' | 'svmInvalidate';
+
 const undefinedHere: Helper = () => {
   throw undefinedOpcode();
 };
-export const withoutVmx: Helpers<VmxHelperName> = {
+export const withoutGuests: Helpers<VmxHelperName | SvmHelperName> = {
   vmCall: undefinedHere, vmFunction: undefinedHere, vmLaunch: undefinedHere, vmxOff: undefinedHere, vmxOn: undefinedHere, vmClear: undefinedHere,
   vmPointerLoad: undefinedHere, vmPointerStore: undefinedHere, vmRead: undefinedHere, vmReadTo: undefinedHere, vmWrite: undefinedHere,
   invalidateEpt: undefinedHere, invalidateVpid: undefinedHere,
+  svmRun: undefinedHere, svmCall: undefinedHere, svmLoad: undefinedHere, svmSave: undefinedHere, svmSetInterrupts: undefinedHere,
+  svmClearInterrupts: undefinedHere, svmSecureInit: undefinedHere, svmInvalidate: undefinedHere,
 };

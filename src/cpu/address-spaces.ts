@@ -2,8 +2,8 @@
  * Address spaces and the TLB contexts that hold their translations: what runs below a hypervisor is tagged by VPID and EPT pointer, so that a
  * switch of level flushes nothing. Context 0 is the hypervisor's own. SDM 3C, 29.4.
  */
-import { At, Cr0, Efer, tlbContexts } from '../cpu/state.ts';
-import type { Vcpu } from '../cpu/vcpu.ts';
+import { At, Cr0, Efer, tlbContexts } from './state.ts';
+import type { Vcpu } from './vcpu.ts';
 
 interface Space {
   vpid: number;

@@ -1,0 +1,63 @@
+/** The SVM state of a processor. One level only: hypervisors build further levels out of this one. APM 2, chapter 15. */
+import { AddressSpaces } from '../cpu/address-spaces.ts';
+import { ExitCounts } from '../cpu/exit-counts.ts';
+import type { Processor } from '../cpu/processor.ts';
+import { At } from '../cpu/state.ts';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { pageBytes } from '../memory/pool.ts';
+import { ExitCode, exitName } from './exit-codes.ts';
+import { NestedPaging } from './nested-paging.ts';
+import { Control, Vmcb } from './vmcb.ts';
+
+/** Values of the state's `vmxOperation`. */
+const guestRuns = 2;
+
+export class Svm {
+  readonly p: Processor;
+  readonly v: Vcpu;
+  /** The VMCB of the guest that runs. */
+  readonly vmcb: Vmcb;
+  readonly host: Vmcb;
+  readonly paging: NestedPaging;
+  readonly spaces: AddressSpaces;
+  readonly counts: ExitCounts;
+  /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
+  trace: ((reason: number | undefined, line: string) => void) | undefined;
+  /** Whether the hypervisor's own RFLAGS.IF lets interrupts leave the guest. */
+  hostInterruptible = false;
+
+  constructor(p: Processor) {
+    this.p = p;
+    this.v = p.v;
+    this.vmcb = new Vmcb(p.v.pool);
+    this.host = new Vmcb(p.v.pool);
+    this.paging = new NestedPaging(p);
+    this.spaces = new AddressSpaces(p.v);
+    this.counts = new ExitCounts(() => p.v.clock.retired(), 2, { name: exitName, entries: [ExitCode.vmrun] });
+  }
+  get inGuest(): boolean {
+    return this.v.get(At.vmxOperation) === guestRuns;
+  }
+  setInGuest(on: boolean): void {
+    this.v.set(At.vmxOperation, on ? guestRuns : 0);
+  }
+  /** The global interrupt flag. APM 2, 15.17. */
+  get interruptsHeld(): boolean {
+    return this.v.get(At.interruptsHeld) !== 0;
+  }
+  holdInterrupts(on: boolean): void {
+    this.v.set(At.interruptsHeld, on ? 1 : 0);
+    if (!on) this.v.wake();
+  }
+  /** Physical address of the VMCB that runs. */
+  get current(): bigint {
+    return this.v.get64(At.vmcb);
+  }
+  /** The frame at a guest-physical address; 0 when it is not RAM. */
+  frameAt(address: bigint): number {
+    return this.v.space.frameOf(Number(address / BigInt(pageBytes)));
+  }
+  intercepts(code: number): boolean {
+    return ((this.vmcb.get32(Control.intercepts + (code >> 5) * 4) >>> (code & 31)) & 1) !== 0;
+  }
+}
