@@ -58,7 +58,8 @@ function portExit(x: Svm, port: number, width: number, input: boolean): VmExit |
   const string = d.row.string === true;
   const size = d.form.addressSize === 64 ? 1 << 9 : d.form.addressSize === 32 ? 1 << 8 : 1 << 7;
   const repeats = d.form.rep !== 0 ? 8 : 0;
-  const information = (input ? 1 : 0) | (string ? 4 | repeats : 0) | (width << 4) | size | ((input ? Segment.es : d.form.segment) << 10);
+  const segment = (input ? Segment.es : d.form.segment) << 10;
+  const information = (input ? 1 : 0) | (string ? 4 | repeats | segment : 0) | (width << 4) | size;
   return exit(ExitCode.io, BigInt(information) | (BigInt(port) << 16n), x.v.nextIp);
 }
 

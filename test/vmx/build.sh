@@ -6,6 +6,6 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 gcc -c -o "$out/start.o" start.s
 gcc -O1 -Wall -ffreestanding -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -c -o "$out/cases.o" cases.c
-ld -nostdlib -z max-page-size=4096 -T link.ld -o "$out/vmx64.elf" "$out/start.o" "$out/cases.o"
+ld -nostdlib -z max-page-size=4096 -T ../bare-metal/link.ld -o "$out/vmx64.elf" "$out/start.o" "$out/cases.o"
 objcopy -O elf32-i386 "$out/vmx64.elf" vmx.elf
 strip -s vmx.elf

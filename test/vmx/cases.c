@@ -1,11 +1,7 @@
 /* The VMX tests: each case prints "ok NAME" or "BAD NAME: what was, what was expected". See start.s for the assembly around it. */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long u64;
+#include "../bare-metal/console.h"
 
-extern u64 guest_registers[16], fault_vector, fault_code, fault_rip, fault_resume, interrupts_seen;
-extern u8 stubs[], interrupt_stub[], gdt[], tss[], idt[], pml4[], g_end_int3[], g_end_sti_nop[];
+extern u8 g_end_int3[], g_end_sti_nop[];
 int vm_enter(int resume);
 #define G(name) extern u8 g_##name[], g_end_##name[];
 G(vmcall) G(cpuid) G(hlt) G(invd) G(wbinvd) G(invlpg) G(rdpmc) G(rdtsc) G(rdtscp) G(pause) G(rdmsr) G(wrmsr) G(in8) G(in16) G(out32) G(outsb) G(repinsw)
@@ -70,45 +66,7 @@ static u64 msr_list[64] __attribute__((aligned(16)));
 static u64 posted[8] __attribute__((aligned(64)));
 static u8 guest_stack[8192] __attribute__((aligned(16)));
 static u64 pin, proc, proc2, proc2_may, exit_controls, entry_controls, misc, ept_vpid;
-static int cases, wrong, apicv;
-
-/* --- output */
-static void out8(u16 port, u8 value) { asm volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
-static u8 in8(u16 port) { u8 v; asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
-static void put(char c) { while (!(in8(0x3fd) & 0x20)); out8(0x3f8, c); }
-static void say(const char *s) { for (; *s; s++) put(*s); }
-static void hex(u64 v) {
-  int started = 0;
-  for (int n = 60; n >= 0; n -= 4) {
-    int d = v >> n & 15;
-    if (d || started || n == 0) { put("0123456789abcdef"[d]); started = 1; }
-  }
-}
-static int result(const char *name, int good) {
-  cases++;
-  if (!good) wrong++;
-  say(good ? "ok " : "BAD ");
-  say(name);
-  if (good) say("\n");
-  return good;
-}
-static void expect(const char *name, const char *what, u64 was, u64 wanted) {
-  if (result(name, was == wanted)) return;
-  say(": "); say(what); say(" "); hex(was); say(", not "); hex(wanted); say("\n");
-}
-
-/* Whether the command line has a word: `bochs` leaves out what Bochs 2.7 does not have and stops at. */
-extern u64 multiboot_information;
-static int told(const char *word) {
-  u32 *information = (u32 *)multiboot_information;
-  if (!(information[0] & 4)) return 0;
-  for (const char *at = (const char *)(u64)information[4]; *at; at++) {
-    int n = 0;
-    while (word[n] && at[n] == word[n]) n++;
-    if (!word[n]) return 1;
-  }
-  return 0;
-}
+static int apicv;
 
 /* --- instructions */
 static u64 rdmsr(u32 n) { u32 a, d; asm volatile("rdmsr" : "=a"(a), "=d"(d) : "c"(n)); return a | (u64)d << 32; }

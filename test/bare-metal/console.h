@@ -1,0 +1,47 @@
+/* What a bare-metal test prints with: each case "ok NAME" or "BAD NAME: what was, what was expected". See start.s. */
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long u64;
+
+extern u64 fault_vector, fault_code, fault_rip, fault_resume, interrupts_seen, guest_registers[16];
+extern u8 stubs[], interrupt_stub[], gdt[], tss[], idt[], pml4[];
+static int cases, wrong;
+
+static void out8(u16 port, u8 value) { asm volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
+static u8 in8(u16 port) { u8 v; asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
+static void put(char c) { while (!(in8(0x3fd) & 0x20)); out8(0x3f8, c); }
+static void say(const char *s) { for (; *s; s++) put(*s); }
+static void hex(u64 v) {
+  int started = 0;
+  for (int n = 60; n >= 0; n -= 4) {
+    int d = v >> n & 15;
+    if (d || started || n == 0) { put("0123456789abcdef"[d]); started = 1; }
+  }
+}
+static int result(const char *name, int good) {
+  cases++;
+  if (!good) wrong++;
+  say(good ? "ok " : "BAD ");
+  say(name);
+  if (good) say("\n");
+  return good;
+}
+static void expect(const char *name, const char *what, u64 was, u64 wanted) {
+  if (result(name, was == wanted)) return;
+  say(": "); say(what); say(" "); hex(was); say(", not "); hex(wanted); say("\n");
+}
+
+/* Whether the command line has a word: `bochs` leaves out what Bochs 2.7 does not have and stops at. */
+extern u64 multiboot_information;
+static int told(const char *word) {
+  u32 *information = (u32 *)multiboot_information;
+  if (!(information[0] & 4)) return 0;
+  for (const char *at = (const char *)(u64)information[4]; *at; at++) {
+    int n = 0;
+    while (word[n] && at[n] == word[n]) n++;
+    if (!word[n]) return 1;
+  }
+  return 0;
+}
+

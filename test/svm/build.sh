@@ -1,0 +1,11 @@
+#!/bin/sh
+# Builds svm.elf, the SVM tests: a multiboot program, 64-bit code in a 32-bit ELF file as boot loaders want it. Needs gcc and binutils.
+set -eu
+cd "$(dirname "$0")"
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+gcc -c -o "$out/start.o" start.s
+gcc -O1 -Wall -ffreestanding -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -c -o "$out/cases.o" cases.c
+ld -nostdlib -z max-page-size=4096 -T ../bare-metal/link.ld -o "$out/svm64.elf" "$out/start.o" "$out/cases.o"
+objcopy -O elf32-i386 "$out/svm64.elf" svm.elf
+strip -s svm.elf
