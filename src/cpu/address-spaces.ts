@@ -1,88 +1,81 @@
 /**
- * Address spaces and the TLB contexts that hold their translations: what runs below a hypervisor is tagged by VPID and EPT pointer, so that a
- * switch of level flushes nothing. Context 0 is the hypervisor's own. SDM 3C, 29.4.
+ * Address spaces and the TLB contexts that hold their translations: what runs below a hypervisor is tagged by VPID and EPT pointer (or ASID and nested
+ * tables), so that a switch of level flushes nothing. Context 0 is the hypervisor's own. What is known of them lies in the processor's state.
+ * SDM 3C, 29.4; APM 2, 15.16.
  */
 import { At, Cr0, Efer, tlbContexts } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
-interface Space {
-  vpid: number;
-  eptPointer: bigint;
-  /** Address of the page whose accesses are not plain ones; 0: none. */
-  guarded: bigint;
-  /** What its translations were made with: they hold only under the same. */
-  cr0: number;
-  cr3: bigint;
-  cr4: number;
-  efer: number;
-  used: number;
-}
-
-const fresh = (): Space => ({ vpid: -1, eptPointer: 0n, guarded: 0n, cr0: 0, cr3: 0n, cr4: 0, efer: 0, used: 0 });
-const pagingBits = Cr0.pg | Cr0.wp | Cr0.pe;
+const pagingBits = BigInt(Cr0.pg | Cr0.wp | Cr0.pe);
+const noExecution = BigInt(Efer.nxe);
+/** The tag of a context that holds nothing. */
+const unused = (1n << 64n) - 1n;
 
 export class AddressSpaces {
   readonly #v: Vcpu;
-  readonly #spaces: readonly Space[] = Array.from({ length: tlbContexts }, fresh);
-  #now = 0;
-  #at = 0;
 
   constructor(v: Vcpu) {
     this.#v = v;
-    const root = this.#spaces[0];
-    if (root) root.vpid = 0;
+    for (let n = 1; n < tlbContexts; n++) v.set64(At.spaceTag, unused, n);
   }
 
   /** To be called before the control registers change: remembers under which the translations of this space were made. */
   leave(): void {
     const v = this.#v;
-    const space = this.#spaces[this.#at];
-    if (!space) return;
-    space.cr0 = v.cr0 & pagingBits;
-    space.cr3 = v.get64(At.cr3);
-    space.cr4 = v.cr4;
-    space.efer = v.efer & Efer.nxe;
+    const n = v.currentTlbContext;
+    v.set64(At.spaceCr0, v.get64(At.cr0) & pagingBits, n);
+    v.set64(At.spaceCr4, v.get64(At.cr4), n);
+    v.set64(At.spaceEfer, v.get64(At.efer) & noExecution, n);
+    v.set64(At.spaceCr3, v.get64(At.cr3), n);
   }
   /** To be called after. */
   #enter(n: number): void {
     const v = this.#v;
-    const space = this.#spaces[n];
-    if (!space) return;
-    this.#at = n;
     v.useTlbContext(n);
-    if (space.cr0 !== (v.cr0 & pagingBits) || space.cr4 !== v.cr4 || space.efer !== (v.efer & Efer.nxe)) v.flushTlb();
-    else if (space.cr3 !== v.get64(At.cr3)) v.filled.flushLocal();
-    space.used = ++this.#now;
+    const holds =
+      v.get64(At.spaceCr0, n) === (v.get64(At.cr0) & pagingBits) &&
+      v.get64(At.spaceCr4, n) === v.get64(At.cr4) &&
+      v.get64(At.spaceEfer, n) === (v.get64(At.efer) & noExecution);
+    if (!holds) v.flushTlb();
+    else if (v.get64(At.spaceCr3, n) !== v.get64(At.cr3)) v.filled.flushLocal();
+    const now = v.get64(At.spaceEntries) + 1n;
+    v.set64(At.spaceEntries, now);
+    v.set64(At.spaceUsed, now, n);
   }
   enterRoot(flush: boolean): void {
     this.#enter(0);
     if (flush) this.#v.flushTlb();
   }
-  /** VPID 0 means that it is off: then nothing outlives the switch. */
-  enterGuest(vpid: number, eptPointer: bigint, guarded: bigint): void {
-    let found = this.#spaces.findIndex((s, n) => n > 0 && s.vpid === vpid && s.eptPointer === eptPointer);
-    if (found < 0) {
+  /** Tag 0 means that there are none: then nothing outlives the switch. `guarded`: address of the page whose accesses are not plain ones, or 0. */
+  enterGuest(tag: number, tables: bigint, guarded: bigint): void {
+    const v = this.#v;
+    let found = 0;
+    for (let n = 1; n < tlbContexts && found === 0; n++)
+      if (v.get64(At.spaceTag, n) === BigInt(tag) && v.get64(At.spaceTables, n) === tables) found = n;
+    if (found === 0) {
       found = 1;
-      for (let n = 2; n < tlbContexts; n++) if ((this.#spaces[n]?.used ?? 0) < (this.#spaces[found]?.used ?? 0)) found = n;
-      const space = this.#spaces[found];
-      if (space) Object.assign(space, fresh(), { vpid, eptPointer });
-      this.#v.flushTlbContext(found);
+      for (let n = 2; n < tlbContexts; n++) if (v.get64(At.spaceUsed, n) < v.get64(At.spaceUsed, found)) found = n;
+      v.set64(At.spaceTag, BigInt(tag), found);
+      v.set64(At.spaceTables, tables, found);
+      v.set64(At.spaceGuarded, guarded, found);
+      v.flushTlbContext(found);
     }
     this.#enter(found);
-    const space = this.#spaces[found];
-    if (vpid === 0 || space?.guarded !== guarded) this.#v.flushTlb();
-    if (space) space.guarded = guarded;
+    if (tag === 0 || v.get64(At.spaceGuarded, found) !== guarded) v.flushTlb();
+    v.set64(At.spaceGuarded, guarded, found);
   }
-  /** Drops the translations of the spaces that the test names; also those of the root for VPID 0. */
-  drop(test: (vpid: number, eptPointer: bigint) => boolean): void {
-    this.#spaces.forEach((s, n) => {
-      if (n > 0 && s.vpid >= 0 && test(s.vpid, s.eptPointer)) this.#v.flushTlbContext(n);
-    });
+  /** Drops the translations of the guests' spaces that the test names. */
+  drop(test: (tag: number, tables: bigint) => boolean): void {
+    const v = this.#v;
+    for (let n = 1; n < tlbContexts; n++) {
+      const tag = v.get64(At.spaceTag, n);
+      if (tag !== unused && test(Number(tag), v.get64(At.spaceTables, n))) v.flushTlbContext(n);
+    }
   }
-  /** Another EPT pointer for the guest that runs. */
-  switchEpt(vpid: number, eptPointer: bigint): void {
+  /** Other tables for the guest that runs. */
+  switchTables(tag: number, tables: bigint): void {
     this.leave();
-    this.enterGuest(vpid, eptPointer, this.#spaces[this.#at]?.guarded ?? 0n);
+    this.enterGuest(tag, tables, this.#v.get64(At.spaceGuarded, this.#v.currentTlbContext));
     this.#v.refreshMode();
   }
 }

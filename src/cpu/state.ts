@@ -91,8 +91,22 @@ export const stateLayout = layout([
   ['interruptsHeld', 4],
   /** NMIs stay blocked for the hypervisor while its guest has virtual NMIs. */
   ['hostNmiBlocked', 4],
+  /** Instructions retired at the first and the last PAUSE of a loop. */
+  ['pauseFirst', 8],
+  ['pauseLast', 8],
   /** When the VMX-preemption timer expires, in TSC ticks; 0: not running. */
   ['preemptionDeadline', 8],
+  /** For each TLB context (cpu/address-spaces.ts): the guest's tag, its tables, the guarded page, and the registers its translations were made under. */
+  ['spaceTag', 8, 8],
+  ['spaceTables', 8, 8],
+  ['spaceGuarded', 8, 8],
+  ['spaceCr0', 8, 8],
+  ['spaceCr3', 8, 8],
+  ['spaceCr4', 8, 8],
+  ['spaceEfer', 8, 8],
+  /** When it was entered last, in entries so far. */
+  ['spaceUsed', 8, 8],
+  ['spaceEntries', 8],
   /** Breakpoints that the instruction at hand has met: bits 0 to 3 of DR6. */
   ['debugHits', 4],
   /** NMIs are blocked until IRET. */

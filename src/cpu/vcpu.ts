@@ -185,6 +185,9 @@ export class Vcpu {
   flushTlb(): void {
     this.filled.flush();
   }
+  get currentTlbContext(): number {
+    return this.get(At.tlbContext) / tlbContextBytes;
+  }
   /** Translations of different contexts stay apart; `refreshMode` is to be called after. */
   useTlbContext(context: number): void {
     this.set(At.tlbContext, context * tlbContextBytes);

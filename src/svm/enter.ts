@@ -9,10 +9,9 @@ import { ExitCode } from './exit-codes.ts';
 import { leave } from './leave.ts';
 import { loadWorld, saveWorld } from './registers.ts';
 import type { Svm } from './svm.ts';
-import { Control, Save, segmentPlace, type Vmcb } from './vmcb.ts';
+import { Control, nestedPagingBit, Save, segmentPlace, type Vmcb } from './vmcb.ts';
 
 const Tlb = { nothing: 0, all: 1, asid: 3, asidLocal: 7 } as const;
-const nestedPagingBit = 1n;
 const valid = 1 << 31;
 const errorCode = 1 << 11;
 const ioMapBytes = 3 * 4096;
@@ -22,7 +21,6 @@ const msrMapBytes = 2 * 4096;
 export function run(x: Svm, pointer: bigint): void {
   const { v, vmcb } = x;
   x.host.select(x.frameAt(v.get64(At.hostSaveArea)));
-  x.hostInterruptible = (v.systemFlags & Flag.interrupt) !== 0;
   saveWorld(v, x.host);
   x.host.set64(Save.rip, v.nextIp);
   v.set64(At.vmcb, pointer);
@@ -95,18 +93,14 @@ function load(x: Svm): void {
   v.set64(At.interruptShadow, (vmcb.get64(Control.shadow) & 1n) !== 0n ? v.get64(At.ip) : 0n);
   v.set64(At.stackShadow, 0n);
   v.set(At.halted, 0);
-  const nested = (vmcb.get64(Control.nested) & nestedPagingBit) !== 0n;
-  const cr3 = vmcb.get64(Control.nestedCr3);
-  if (nested) {
-    x.paging.use(cr3);
-    v.set64(At.pat, vmcb.get64(Save.pat));
-  }
-  x.p.paging.second = nested ? x.paging : undefined;
-  switchSpace(x, vmcb, nested ? cr3 | nestedPagingBit : 0n);
+  if ((vmcb.get64(Control.nested) & nestedPagingBit) !== 0n) v.set64(At.pat, vmcb.get64(Save.pat));
+  flush(x, vmcb);
+  x.useTables();
   v.refreshMode();
   v.wake();
 }
-function switchSpace(x: Svm, vmcb: Vmcb, tables: bigint): void {
+/** What the TLB control asks for. APM 2, 15.16.2. */
+function flush(x: Svm, vmcb: Vmcb): void {
   const asid = vmcb.get32(Control.asid);
   switch (vmcb.get32(Control.tlb) & 0xff) {
     case Tlb.nothing:
@@ -117,7 +111,6 @@ function switchSpace(x: Svm, vmcb: Vmcb, tables: bigint): void {
     default:
       x.spaces.drop((of) => of === asid);
   }
-  x.spaces.enterGuest(asid, tables, 0n);
 }
 function inject(x: Svm): void {
   const { v, vmcb } = x;

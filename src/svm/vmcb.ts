@@ -23,6 +23,9 @@ export const Control = {
   fetched: 0x0d0,
 } as const;
 
+/** In the nested-paging field. */
+export const nestedPagingBit = 1n;
+
 /** Offsets in the save area. */
 export const Save = {
   segments: 0x400,

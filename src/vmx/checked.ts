@@ -20,6 +20,9 @@ export class CheckedRegions {
     if (this.#pointers.size >= remembered) this.#pointers.clear();
     this.#pointers.add(pointer);
   }
+  clear(): void {
+    this.#pointers.clear();
+  }
   forget(pointer: bigint): void {
     this.#pointers.delete(pointer);
   }

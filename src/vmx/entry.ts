@@ -128,11 +128,7 @@ function begin(x: Vmx, c: EntryContext): void {
   const { vmcs } = c;
   x.loadControls();
   x.link();
-  x.p.paging.second = c.usesEpt ? x.ept : undefined;
-  const pointer = c.usesEpt ? vmcs.get(F.eptPointer) : 0n;
-  if (c.usesEpt) x.ept.use(pointer, c.secondary);
-  const guarded = (c.secondary & Secondary.apicAccesses) !== 0 ? vmcs.get(F.apicAccess) : 0n;
-  x.spaces.enterGuest((c.secondary & Secondary.vpid) !== 0 ? vmcs.get32(F.vpid) : 0, pointer, guarded);
+  x.useTables();
   const shiftsTime = x.wants(Primary.tscOffsetting);
   v.set64(At.vmxTscOffset, shiftsTime ? vmcs.get(F.tscOffset) : 0n);
   v.set64(At.vmxTscMultiplier, shiftsTime && x.wantsSecondary(Secondary.tscScaling) ? vmcs.get(F.tscMultiplier) : 0n);

@@ -160,7 +160,7 @@ function vmFunction(x: Vmx): void {
   if (x.wantsSecondary(Secondary.virtualizationExceptions)) vmcs.set32(F.eptpIndex, index);
   v.jump(v.nextIp);
   x.ept.use(pointer, x.secondary);
-  x.spaces.switchEpt(x.wantsSecondary(Secondary.vpid) ? vmcs.get32(F.vpid) : 0, pointer);
+  x.spaces.switchTables(x.wantsSecondary(Secondary.vpid) ? vmcs.get32(F.vpid) : 0, pointer);
 }
 function launch(x: Vmx, resume: boolean): void {
   common(x, plainExit(resume ? Reason.vmresume : Reason.vmlaunch));

@@ -93,10 +93,10 @@ function debugExit(x: Vmx, number: number, from: boolean): VmExit {
 function pauseLoops(x: Vmx): boolean {
   if (x.v.cpl !== 0 || !x.wantsSecondary(Secondary.pauseLoop)) return false;
   const now = x.v.clock.retired();
-  const loop = x.pauseLoop;
-  if (now - loop.last > x.vmcs.get32(F.pleGap)) loop.first = now;
-  loop.last = now;
-  return now - loop.first > x.vmcs.get32(F.pleWindow);
+  const { v } = x;
+  if (BigInt(now) - v.get64(At.pauseLast) > BigInt(x.vmcs.get32(F.pleGap))) v.set64(At.pauseFirst, BigInt(now));
+  v.set64(At.pauseLast, BigInt(now));
+  return BigInt(now) - v.get64(At.pauseFirst) > BigInt(x.vmcs.get32(F.pleWindow));
 }
 const deniesTime = ({ v }: Vmx): boolean => (v.cr4 & Cr4.tsd) !== 0 && v.cpl !== 0;
 

@@ -15,6 +15,11 @@ export class PreemptionTimer {
     this.#timers = timers;
     this.#timer = timers.create(() => v.wake());
   }
+  /** Sets the alarm for the deadline in the state. */
+  restore(): void {
+    if (this.running) this.#timers.set(this.#timer, Number(this.#v.get64(At.preemptionDeadline)) * (1e9 / tscHz));
+    else this.#timers.clear(this.#timer);
+  }
   /** `value` in units of 2^rate TSC ticks. It counts at the processor's own TSC, whatever the offset. */
   start(value: number): void {
     const now = this.#v.clock.tsc();

@@ -43,11 +43,16 @@ export class VirtualApic implements GuardedPage {
   /** To be called at an entry, with the guest's controls loaded. */
   begin(): void {
     const x = this.#x;
+    this.attach();
+    if (this.#deliversInterrupts) this.#updatePriority();
+    else if (this.page >= 0 && x.wants(Primary.tprShadow)) this.#compareThreshold();
+  }
+  /** Uses the guest's pages. */
+  attach(): void {
+    const x = this.#x;
     this.#registers = Number(x.vmcs.get(F.virtualApic) & 0xff_ffff_f000n);
     this.page = x.wantsSecondary(Secondary.apicAccesses) ? Number(x.vmcs.get(F.apicAccess) >> 12n) : -1;
     x.p.paging.guard(this.page < 0 ? undefined : this);
-    if (this.#deliversInterrupts) this.#updatePriority();
-    else if (this.page >= 0 && x.wants(Primary.tprShadow)) this.#compareThreshold();
   }
   end(): void {
     this.page = -1;

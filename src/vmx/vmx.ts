@@ -65,8 +65,6 @@ export class Vmx {
   primary = 0;
   secondary = 0;
   exceptionBitmap = 0;
-  /** Instructions retired at the first and the last PAUSE of a loop. */
-  readonly pauseLoop = { first: 0, last: 0 };
 
   /** `firstLevel`: of the guests of VMCSs that software at its root enters. */
   constructor(
@@ -123,6 +121,37 @@ export class Vmx {
   /** The frame at a guest-physical address; 0 when it is not RAM. */
   frameAt(address: bigint): number {
     return this.v.space.frameOf(Number(address / BigInt(pageBytes)));
+  }
+  /** Uses the tables of the guest, under its own tags. To be called with its controls loaded. */
+  useTables(): void {
+    const { vmcs } = this;
+    const pointer = this.attachTables();
+    const guarded = this.wantsSecondary(Secondary.apicAccesses) ? vmcs.get(F.apicAccess) : 0n;
+    this.spaces.enterGuest(this.wantsSecondary(Secondary.vpid) ? vmcs.get32(F.vpid) : 0, pointer, guarded);
+  }
+  /** The guest's EPT pointer, 0 without EPT. */
+  attachTables(): bigint {
+    const usesEpt = this.wantsSecondary(Secondary.ept);
+    const pointer = usesEpt ? this.vmcs.get(F.eptPointer) : 0n;
+    this.p.paging.second = usesEpt ? this.ept : undefined;
+    if (usesEpt) this.ept.use(pointer, this.secondary);
+    return pointer;
+  }
+  /** Makes everything again that follows from the processor's state and the VMCSs in memory: for a machine that was saved. */
+  restore(): void {
+    this.setCurrent(this.current);
+    this.checked.clear();
+    this.ept.drop(() => true);
+    this.timer.restore();
+    if (this.nonRoot) {
+      this.loadControls();
+      this.link();
+      this.attachTables();
+      this.apic.attach();
+    } else {
+      this.p.paging.second = undefined;
+      this.apic.end();
+    }
   }
   /** Reads the controls that matter while the guest runs. */
   loadControls(): void {
