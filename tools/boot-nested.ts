@@ -1,11 +1,12 @@
 /**
  * The long suite of guests that are hypervisors: KVM with each of its parameters and without each capability, levels 2 and 3, and Debian 12 with its own
- * kernel and QEMU as level 1: npm run test:nested [-- kvm|debian]. The Debian part needs Debian with apt, root and e2fsprogs. About ten minutes.
+ * kernel and QEMU as level 1: npm run test:nested [-- kvm|debian|svm]. AMD's side: Debian's kernel with kvm_amd. These two need Debian with apt, root and e2fsprogs. About ten minutes.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { nestedInitrd } from '../src/cli/nested.ts';
-import { debianGuest, drive, login, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
+import { appendCpio, cpioFile, cpioFolder } from '../src/firmware/cpio.ts';
+import { debianGuest, drive, kernelIn, login, makeDebianRoot, makeImage, type Step, shell, work } from './drive.ts';
 
 const only = process.argv[2];
 const vmx = 'x86-64-v2,+vmx';
@@ -106,5 +107,39 @@ async function debian(): Promise<void> {
   );
 }
 
-if (only !== 'debian') await kvm();
-if (only !== 'kvm') await debian();
+/** KVM on SVM: Debian's kernel and modules with the default guest's root file system. */
+async function svm(): Promise<void> {
+  const root = join(work, 'kvm-root');
+  makeDebianRoot(root, 'linux-image-amd64,qemu-system-x86');
+  const modules = join(root, 'usr/lib/modules');
+  const version = readdirSync(modules)[0] ?? '';
+  const names = ['virt/lib/irqbypass', 'drivers/crypto/ccp/ccp', 'arch/x86/kvm/kvm', 'arch/x86/kvm/kvm-amd'];
+  const module = (name: string): Uint8Array => new Uint8Array(readFileSync(join(modules, version, 'kernel', `${name}.ko`)));
+  const files = [
+    ...['lib/m', 'boot'].map(cpioFolder),
+    ...names.map((name) => cpioFile(`lib/m/${basename(name)}.ko`, module(name))),
+    cpioFile('boot/bzImage', new Uint8Array(readFileSync('guest/bzImage'))),
+    cpioFile('boot/initramfs', new Uint8Array(readFileSync('guest/initramfs.cpio.zst'))),
+  ];
+  const initrd = join(work, 'svm.img');
+  writeFileSync(initrd, appendCpio(new Uint8Array(readFileSync('guest/initramfs.cpio.zst')), files));
+  const kernel = kernelIn(root);
+  const guest = ['--kernel', kernel, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '512'];
+  const boot = (parameters: string, options: string): readonly Step[] => [
+    { expect: prompt, send: `cd /lib/m; for m in irqbypass ccp kvm; do insmod $m.ko; done; insmod kvm-amd.ko ${parameters}; cd\n` },
+    { expect: prompt, send: `kvmrun -m 96 ${options} /boot/bzImage /boot/initramfs\n` },
+    ...innerShell,
+    { expect: prompt, send: 'poweroff\n' },
+    { expect: 'Power down' },
+  ];
+  const cpu = 'x86-64-v2,+svm';
+  for (const parameters of ['', 'npt=0', 'nested=0'])
+    await drive(`KVM on SVM ${parameters}`, [...guest, '--cpu', cpu], boot(parameters, ''), 200);
+  for (const without of ['npt', 'nrip-save'])
+    await drive(`KVM on SVM without ${without}`, [...guest, '--cpu', `${cpu},-${without}`], boot('', ''), 200);
+  await drive('KVM on SVM with two processors', [...guest, '--cpu', cpu], boot('', '-c 2'), 200);
+}
+
+if (only === undefined || only === 'kvm') await kvm();
+if (only === undefined || only === 'debian') await debian();
+if (only === undefined || only === 'svm') await svm();

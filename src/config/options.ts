@@ -57,7 +57,7 @@ export const optionRecords = {
   disk: { flags: '--disk <file[,ro][,id=NAME]>', help: 'raw disk image as a virtio disk (repeatable)', repeatable: true },
   memory: { flags: '--memory <MiB>', help: `memory of the guest, ${memoryLimits.min} to ${memoryLimits.max} (default: ${memoryLimits.default})` },
   serial: { flags: '--serial <where>', help: "first serial port: 'stdio', 'none' or 'file:PATH' (default: stdio)" },
-  cpu: { flags: '--cpu <model>', help: 'MODEL[,+FEATURE][,-FEATURE]: x86-64, x86-64-v2, max (default: x86-64-v2); +vmx for guests that are hypervisors' },
+  cpu: { flags: '--cpu <model>', help: 'MODEL[,+FEATURE][,-FEATURE]: x86-64, x86-64-v2, max (default: x86-64-v2); +vmx or +svm for guests that are hypervisors' },
   nested: { flags: '--nested [levels]', help: `run the default guest in itself under its own KVM, 1 to ${nestedMax} levels deep (default: 1; ${nestedMax} needs --deterministic)` },
   turtles: { flags: '--turtles [switches]', help: "run above a level-0 monitor that makes VT-x by trapping, as the Turtles project does; comma-separated: 'direct' (VMREAD and VMWRITE without exits), 'dirty' (merges only what was written), 'no-vpid02'" },
   seed: { flags: '--seed <number>', help: 'seed of all random numbers the guest gets (default: different each time; 1 with --deterministic)' },
