@@ -23,6 +23,7 @@ const flatLimit = 0xffff_ffff;
 /** Leaves the guest for its hypervisor, or lets the guest handle its EPT violation. May throw what the delivery of that exception meets. */
 export function leave(x: Vmx, exit: VmExit): void {
   const { v, vmcs } = x;
+  if (x.monitor?.emulates(exit) === true) return;
   if (exit.details.convertible && raiseVirtualizationException(x, exit)) return;
   x.counts.left(x.current, exit.reason);
   writeInformation(x, exit);

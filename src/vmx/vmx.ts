@@ -35,6 +35,8 @@ export const virtualVmx: VmxPlaces = { operation: At.virtualVmxOperation, vmxon:
 export interface Monitor {
   /** It lets its guest switch tasks. */
   readonly switchesTasks: boolean;
+  /** An exit that the monitor deals with while the guest's state stays in the processor; false: `exited` is to follow. */
+  emulates(exit: VmExit): boolean;
   /** The guest's state is saved, and still in the processor. */
   exited(exit: VmExit): void;
   /** An entry failed while MSRs were loaded. */

@@ -139,10 +139,7 @@ export class Turtles implements Monitor {
     this.#level = 1;
     x.setCurrent(BigInt(this.#pages.vmcs01 * pageBytes));
     const vmcs = this.#vmcs01;
-    vmcs.set(F.cr0Shadow, v.get64(At.cr0));
-    vmcs.set(F.cr4Shadow, v.get64(At.cr4));
-    v.set64(At.cr0, v.get64(At.cr0) | ownedCr0);
-    v.set64(At.cr4, v.get64(At.cr4) | ownedCr4);
+    this.#hideOwnView();
     saveGuest(x, new VmExit(Reason.vmcall));
     vmcs.set32(F.entryInterruption, 0);
     if (fault) {
@@ -154,29 +151,44 @@ export class Turtles implements Monitor {
   exited(exit: VmExit): void {
     this.hardware.setOperation(Operation.root);
     this.inner.counts.machineLeft();
-    if (this.#level === 1) this.#emulate(exit);
-    else this.#route(exit);
+    this.#route(exit);
   }
-  #emulate(exit: VmExit): void {
+  /**
+   * An instruction of the guest that the monitor carries out for it. The monitor needs none of the processor's registers: what a level 0 on hardware
+   * would save and load stays where it is.
+   */
+  emulates(exit: VmExit): boolean {
+    if (this.#level !== 1) return false;
     const { hardware: x } = this;
     const { v } = x;
+    x.counts.left(x.current, exit.reason);
+    traceExit(x, exit);
+    this.inner.counts.machineLeft();
+    x.setOperation(Operation.root);
     if (exit.reason === Reason.tripleFault) throw new TripleFault('of the guest of the monitor');
     const { name, operands } = this.#call;
     this.#showOwnView();
     const [at, next] = [v.ip, v.nextIp];
-    let fault: Fault | undefined;
     try {
-      if (name === 'vmLaunch') return this.#launch(operands[0] !== 0n, next);
+      if (name === 'vmLaunch') {
+        this.#launch(operands[0] !== 0n, next);
+        return true;
+      }
       const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n] = operands;
       const result = this.#emulator[name](x.p, a, b, c, d, e);
-      if (name === 'vmRead' && typeof result === 'bigint') this.#writeDestination(result);
+      if (name === 'vmRead' && typeof result === 'bigint') this.#writeDestination(exit, result);
       if (v.ip === at) v.jump(next);
     } catch (problem) {
       if (!(problem instanceof Fault)) throw problem;
-      fault = problem;
       v.jump(at);
+      x.spaces.leave();
+      this.runGuest(problem);
+      return true;
     }
-    this.runGuest(fault);
+    this.#hideOwnView();
+    x.setOperation(Operation.nonRoot);
+    x.counts.entered(x.current);
+    return true;
   }
   /** CR0 and CR4 as the guest has them. */
   #showOwnView(): void {
@@ -186,10 +198,18 @@ export class Turtles implements Monitor {
     view(At.cr0, ownedCr0, F.cr0Shadow);
     view(At.cr4, ownedCr4, F.cr4Shadow);
   }
-  /** The register that VMREAD writes, from the instruction information. SDM 3C, table 28-14. */
-  #writeDestination(value: bigint): void {
+  #hideOwnView(): void {
     const { v } = this.hardware;
-    const number = (this.#vmcs01.get32(F.exitInstructionInformation) >> 3) & 15;
+    const [cr0, cr4] = [v.get64(At.cr0), v.get64(At.cr4)];
+    this.#vmcs01.set(F.cr0Shadow, cr0);
+    this.#vmcs01.set(F.cr4Shadow, cr4);
+    v.set64(At.cr0, cr0 | ownedCr0);
+    v.set64(At.cr4, cr4 | ownedCr4);
+  }
+  /** The register that VMREAD writes, from the instruction information. SDM 3C, table 28-14. */
+  #writeDestination(exit: VmExit, value: bigint): void {
+    const { v } = this.hardware;
+    const number = ((exit.details.instruction ?? 0) >> 3) & 15;
     if (v.long) v.setRegister(number, value);
     else v.setRegister32(number, Number(value & 0xffff_ffffn));
   }
@@ -203,6 +223,7 @@ export class Turtles implements Monitor {
       this.runGuest();
     };
     common(inner, () => new VmExit(Reason.vmlaunch));
+    this.hardware.spaces.leave();
     this.syncRareState();
     if (!mayEnter(inner, resume)) return goOn();
     const examined = examine(inner);
