@@ -1,5 +1,5 @@
 /**
- * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]
+ * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; `compiling`, with GCC's compiler proper, only when it is named.
  * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
   const suite = names.flatMap((name) => [name, name]).join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
-    const inner = await makeInitrd(folder);
+    const inner = await makeInitrd(folder, names.includes('compiling'));
     const outer = join(folder, 'outer');
     const files = [
       cpioFolder('boot'),

@@ -21,6 +21,14 @@ import type { Vmx } from './vmx.ts';
 /** ET, CD, NW and reserved bits stay as they are. */
 const keptCr0 = 0x7ffa_ffd0n;
 
+/** All checks of an area, and those that a VMCS that has passed them needs again. */
+interface Rows {
+  readonly all: readonly Check[];
+  readonly always: readonly Check[];
+}
+const rowsOf = (all: readonly Check[]): Rows => ({ all, always: all.filter((check) => check.always) });
+const rows = { controls: rowsOf(controlChecks), host: rowsOf(hostChecks), guest: rowsOf(guestChecks) };
+
 /** What the checks of an entry say: it may go on, is refused with an error number, or fails with an exit. */
 export type Examined =
   | { readonly kind: 'good'; readonly context: EntryContext }
@@ -30,15 +38,15 @@ export type Examined =
 export function examine(x: Vmx): Examined {
   const c = new EntryContext(x);
   const known = x.checked.has(x.current);
-  const failing = (checks: readonly Check[]): Check | undefined => checks.find((check) => (!known || check.always) && !check.holds(c));
-  const controls = failing(controlChecks);
-  const refusal = controls ?? failing(hostChecks);
+  const failing = (rows: Rows): Check | undefined => (known ? rows.always : rows.all).find((check) => !check.holds(c));
+  const controls = failing(rows.controls);
+  const refusal = controls ?? failing(rows.host);
   if (refusal) {
     x.trace?.(undefined, `vm entry refused: row ${refusal.row}`);
     x.counts.failedEntries++;
     return { kind: 'refused', error: controls ? VmError.invalidControls : VmError.invalidHostState };
   }
-  const guest = failing(guestChecks);
+  const guest = failing(rows.guest);
   if (guest) {
     x.trace?.(Reason.invalidGuestState, `vm entry fails: row ${guest.row}`);
     x.counts.failedEntries++;

@@ -68,16 +68,16 @@ export class ExtendedPaging implements SecondStage {
     const { v } = this.#p;
     // with accessed and dirty flags every access to a guest's paging structure counts as a write
     const writes = write || (!final && this.#accessedDirty);
-    const access = { write: writes, execute, final, low, high };
-    if (page >= pagesMax) this.#violation(page, offset, access, 0, -1);
     const fetches = this.#byMode && this.#p.paging.found.user ? Right.userExecute : Right.execute;
     const wanted = (writes ? Right.write : 0) | (execute ? fetches : 0) | (!writes && !execute ? Right.read : 0);
-    const presence = this.#byMode ? 7 | Entry.userExecute : 7;
     const known = this.#cache.find(page, wanted);
     if (known >= 0) {
       this.granted = this.#cache.rightsOf(page);
       return known;
     }
+    const access = { write: writes, execute, final, low, high };
+    if (page >= pagesMax) this.#violation(page, offset, access, 0, -1);
+    const presence = this.#byMode ? 7 | Entry.userExecute : 7;
     let table = this.#root;
     let rights = 15;
     let passed = 0;
@@ -150,22 +150,23 @@ export class ExtendedPaging implements SecondStage {
 }
 
 const cachesMax = 16;
-const cacheEntries = 2048;
+const cacheEntries = 8192;
 /** Guest-physical pages to pages below, with their rights: what INVEPT drops. Kept rights are rights; a lack of them is looked up again. */
 class TranslationCache {
-  readonly #pages = new Float64Array(cacheEntries).fill(-1);
-  readonly #below = new Float64Array(cacheEntries);
+  readonly #pages = new Int32Array(cacheEntries).fill(-1);
+  readonly #below = new Int32Array(cacheEntries);
   readonly #rights = new Uint8Array(cacheEntries);
 
   find(page: number, wanted: number): number {
-    const n = page % cacheEntries;
+    const n = page & (cacheEntries - 1);
     return this.#pages[n] === page && ((this.#rights[n] ?? 0) & wanted) === wanted ? (this.#below[n] ?? -1) : -1;
   }
   rightsOf(page: number): number {
-    return this.#rights[page % cacheEntries] ?? 0;
+    return this.#rights[page & (cacheEntries - 1)] ?? 0;
   }
   keep(page: number, below: number, rights: number): void {
-    const n = page % cacheEntries;
+    if (page > 0x7fff_ffff) return; // no page of this machine
+    const n = page & (cacheEntries - 1);
     this.#pages[n] = page;
     this.#below[n] = below;
     this.#rights[n] = rights;
