@@ -2,10 +2,13 @@
  * VMCS02, with which the processor runs the guest's guest: what the guest asks for in VMCS12, and what the monitor needs. And the way back: what the
  * processor saved in VMCS02 into VMCS12. The Turtles paper, 3.2.
  */
+
+import type { Interruption } from '../../cpu/interrupts.ts';
 import { At } from '../../cpu/state.ts';
 import type { EntryContext } from '../checks/context.ts';
 import { EntryControl, ExitControl, Primary, Secondary } from '../controls.ts';
 import { guestEfer } from '../entry.ts';
+import { informationOf } from '../exit.ts';
 import { F, FieldType, fieldDescriptions, fieldType } from '../fields.ts';
 import type { Vmcs } from '../vmcs.ts';
 import type { Vmx } from '../vmx.ts';
@@ -113,3 +116,10 @@ export function sync(inner: Vmx, vmcs02: Vmcs, full: boolean): void {
   vmcs.set32(F.entryControls, entry | (vmcs02.get32(F.entryControls) & EntryControl.ia32e));
 }
 export const syncRare = (vmcs12: Vmcs, vmcs02: Vmcs): void => vmcs12.copyFields(vmcs02, rarePlaces);
+
+/** An event for the next entry. */
+export function injectInto(vmcs: Vmcs, event: Interruption): void {
+  vmcs.set32(F.entryInterruption, informationOf(event));
+  vmcs.set32(F.entryErrorCode, event.error ?? 0);
+  vmcs.set32(F.entryInstructionLength, event.length ?? 0);
+}

@@ -18,16 +18,7 @@ import type { TimerQueue } from '../../time/timers.ts';
 import { EntryContext } from '../checks/context.ts';
 import { Interruption as Information, Primary, Secondary } from '../controls.ts';
 import { examine, mayEnter, proceed } from '../entry.ts';
-import {
-  informationOf,
-  loadExitMsrs,
-  loadHostState,
-  saveGuest,
-  storeExitMsrs,
-  traceExit,
-  writeFailure,
-  writeInformation,
-} from '../exit.ts';
+import { loadExitMsrs, loadHostState, saveGuest, storeExitMsrs, traceExit, writeFailure, writeInformation } from '../exit.ts';
 import { Reason } from '../exit-reasons.ts';
 import { F } from '../fields.ts';
 import { common } from '../instructions.ts';
@@ -37,7 +28,7 @@ import { fail } from '../outcome.ts';
 import { Vmcs } from '../vmcs.ts';
 import { type Monitor, processorsVmx, Vmx } from '../vmx.ts';
 import { MonitorMemory } from './memory.ts';
-import { merge, sync, syncRare } from './merge.ts';
+import { injectInto, merge, sync, syncRare } from './merge.ts';
 import { isHypervisors, switchedPointer } from './routing.ts';
 import { ComposedTables, identityTables, nobodysPage } from './tables.ts';
 import { VirtualVmx } from './virtual-vmx.ts';
@@ -391,10 +382,4 @@ export class Turtles implements Monitor {
   flushNested(): void {
     this.hardware.dropVpid((vpid) => vpid === vpid02);
   }
-}
-
-function injectInto(vmcs: Vmcs, event: Interruption): void {
-  vmcs.set32(F.entryInterruption, informationOf(event));
-  vmcs.set32(F.entryErrorCode, event.error ?? 0);
-  vmcs.set32(F.entryInstructionLength, event.length ?? 0);
 }
