@@ -140,6 +140,7 @@ async function svm(): Promise<void> {
   await drive('KVM on SVM with two processors', [...guest, '--cpu', cpu], boot('', '-c 2'), 200);
 }
 
+if (only !== undefined && !['kvm', 'debian', 'svm'].includes(only)) throw new Error(`'${only}': the parts are kvm, debian and svm`);
 if (only === undefined || only === 'kvm') await kvm();
 if (only === undefined || only === 'debian') await debian();
 if (only === undefined || only === 'svm') await svm();

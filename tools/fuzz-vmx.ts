@@ -4,9 +4,11 @@ import { withVmx } from '../src/cli/nested.ts';
 import { defaultCpu } from '../src/cpu/cpuid.ts';
 import { deterministicMachine } from '../test/guest/deterministic.ts';
 
+const kind = process.argv[4] ?? 'vmx';
+if (!['vmx', 'turtles', 'svm'].includes(kind)) throw new Error(`'${kind}': the third argument is turtles or svm`);
+const svm = kind === 'svm';
 const [first = 1, count = 100] = process.argv.slice(2, 4).map(Number);
-const turtles = process.argv[4] === 'turtles' ? { turtles: { direct: false, dirty: true, vpid02: true } } : {};
-const svm = process.argv[4] === 'svm';
+const turtles = kind === 'turtles' ? { turtles: { direct: false, dirty: true, vpid02: true } } : {};
 const kernel = { name: 'guest', data: new Uint8Array(readFileSync(svm ? 'test/svm/svm.elf' : 'test/vmx/vmx.elf')) };
 const endings = new Map<string, number>();
 let exits = 0;

@@ -150,13 +150,11 @@ export class Paging extends PageWalk {
       space.noteWrite(frame, address % pageBytes, (address % pageBytes) + size);
       return;
     }
-    const guarded = this.#isGuarded(address) ? this.guarded : undefined;
+    if (this.#isGuarded(address)) return this.guarded?.write(address % pageBytes, size, pool.view.getUint32(from, true));
     const width = size >= 4 && size % 4 === 0 ? 4 : size === 2 ? 2 : 1;
-    if (guarded && size > width) guarded.write(address % pageBytes, size, 0); // leaves the guest
     for (let n = 0; n < size; n += width) {
       const value = width === 4 ? pool.view.getUint32(from + n, true) : width === 2 ? pool.view.getUint16(from + n, true) : pool.view.getUint8(from + n);
-      if (guarded) guarded.write(address % pageBytes, width, value);
-      else space.writeDevice(address + n, width, value);
+      space.writeDevice(address + n, width, value);
     }
   }
 

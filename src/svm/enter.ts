@@ -1,6 +1,7 @@
 /** VMRUN: checks, the hypervisor's state into its save area, the guest's into the processor, injection of an event. APM 2, 15.5. */
 import { hasInstructionBreakpoints } from '../cpu/breakpoints.ts';
 import { legalCr4 } from '../cpu/control.ts';
+import { protection } from '../cpu/fault.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { legalEfer } from '../cpu/msr.ts';
 import { At, Cr0, Cr4, Efer, Flag, Rights } from '../cpu/state.ts';
@@ -20,7 +21,9 @@ const msrMapBytes = 2 * 4096;
 /** The next address is set when this returns. May throw a VM exit that the injected event met. */
 export function run(x: Svm, pointer: bigint): void {
   const { v, vmcb } = x;
-  x.host.select(x.frameAt(v.get64(At.hostSaveArea)));
+  const saveArea = x.frameAt(v.get64(At.hostSaveArea));
+  if (saveArea === 0) throw protection(0); // it must be memory
+  x.host.select(saveArea);
   saveWorld(v, x.host);
   x.host.set64(Save.rip, v.nextIp);
   v.set64(At.vmcb, pointer);

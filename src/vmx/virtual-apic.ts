@@ -51,7 +51,7 @@ export class VirtualApic implements GuardedPage {
   attach(): void {
     const x = this.#x;
     this.#registers = Number(x.vmcs.get(F.virtualApic) & 0xff_ffff_f000n);
-    this.page = x.wantsSecondary(Secondary.apicAccesses) ? Number(x.vmcs.get(F.apicAccess) >> 12n) : -1;
+    this.page = x.wantsSecondary(Secondary.apicAccesses) ? Number((x.vmcs.get(F.apicAccess) & 0xff_ffff_f000n) >> 12n) : -1;
     x.p.paging.guard(this.page < 0 ? undefined : this);
   }
   end(): void {
@@ -154,7 +154,7 @@ export class VirtualApic implements GuardedPage {
     const x = this.#x;
     if (!x.wantsPin(Pin.postedInterrupts) || vector !== x.vmcs.get32(F.postedVector)) return false;
     const { space, apic } = x.v;
-    const descriptor = Number(x.vmcs.get(F.postedDescriptor));
+    const descriptor = Number(x.vmcs.get(F.postedDescriptor) & 0xff_ffff_ffc0n);
     space.write32(descriptor + descriptorOutstanding, space.read32(descriptor + descriptorOutstanding) & ~1);
     apic.write(eoi, 0);
     for (let n = 0; n < 8; n++) {

@@ -11,7 +11,7 @@ const Area = { reason: 0, busy: 4, qualification: 8, linear: 16, physical: 24, e
 /** False: the exception is not to be raised now, and the violation is an exit. */
 export function raiseVirtualizationException(x: Vmx, exit: VmExit): boolean {
   const { v, vmcs } = x;
-  const area = Number(vmcs.get(F.exceptionInformation));
+  const area = Number(vmcs.get(F.exceptionInformation) & 0xff_ffff_f000n);
   if (!v.protectedMode || exit.during || v.space.read32(area + Area.busy) !== 0) return false;
   v.space.write32(area + Area.reason, exit.reason);
   v.space.write32(area + Area.busy, 0xffff_ffff);

@@ -63,6 +63,10 @@ static void instructions(void) {
   expect("VMMCALL outside a guest is #UD", "outcome", TRY("vmmcall", "i"(0)), 106);
   wrmsr(0xc0000080, rdmsr(0xc0000080) | 0x1000);
   expect("EFER.SVME can be set", "EFER", rdmsr(0xc0000080) >> 12 & 1, 1);
+  if (!told("qemu")) {
+    wrmsr(0xc0010117, 0xfee00000);
+    expect("VMRUN with a save area that is no memory is #GP", "outcome", TRY("vmrun", "a"(vmcb)), 113);
+  }
   wrmsr(0xc0010117, address(save_area));
   expect("the host save area's address is kept", "value", rdmsr(0xc0010117), address(save_area));
   expect("VM_CR: SVM is not disabled", "bit", rdmsr(0xc0010114) >> 4 & 1, 0);

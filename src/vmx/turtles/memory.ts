@@ -1,4 +1,5 @@
 /** The level-0 monitor's own pages: a range of the machine's memory that its guest cannot reach by addresses of its own. */
+import { assert } from '../../base/assert.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { GuestSpace, RamRange } from '../../memory/space.ts';
 
@@ -28,10 +29,11 @@ export class MonitorMemory {
   get left(): number {
     return (this.range.base + this.range.size) / pageBytes - this.#next + this.#free.length;
   }
-  /** A page of zeros by its number; undefined when all are in use. */
-  allocate(): number | undefined {
-    const page = this.#free.pop() ?? (this.#next * pageBytes < this.range.base + this.range.size ? this.#next++ : undefined);
-    if (page !== undefined) this.#space.zero(page * pageBytes, pageBytes);
+  /** A page of zeros by its number. There must be one left. */
+  allocate(): number {
+    assert(this.left > 0, 'the monitor has no page left');
+    const page = this.#free.pop() ?? this.#next++;
+    this.#space.zero(page * pageBytes, pageBytes);
     return page;
   }
   release(page: number): void {

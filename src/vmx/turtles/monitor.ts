@@ -3,6 +3,7 @@
  * emulated, and a guest of that guest (VMCS12) runs on the processor by a third VMCS, VMCS02, that is merged of both. Nested virtualization with a
  * level of our own below, in place of VMX that is simply there. Off by default. Ben-Yehuda et al., The Turtles Project, OSDI 2010.
  */
+import { present } from '../../base/assert.ts';
 import { Fault, TripleFault, Vector } from '../../cpu/fault.ts';
 import type { Helper, HelperTable } from '../../cpu/helpers/helper.ts';
 import { EventType, type Interruption } from '../../cpu/interrupts.ts';
@@ -74,7 +75,7 @@ export class Turtles implements Monitor {
   /** Whose turn it is: 1 the guest, 2 its guest. */
   #level = 1;
   /** The instruction that may leave the guest: its helper and operands. */
-  #call: { name: HelperName; readonly operands: bigint[] } = { name: 'identify', operands: [] };
+  #call: { readonly name: HelperName; readonly operands: readonly bigint[] } | undefined;
   /** The pointer of VMCS12 that VMCS02 was merged of, and whether rare fields of it are in VMCS02 only. */
   #merged = noVmcs;
   #stale = false;
@@ -88,7 +89,7 @@ export class Turtles implements Monitor {
     this.hardware.monitor = this;
     this.inner = new VirtualVmx(p, timers, new Set([...v.model.features].filter((f) => !withheld.includes(f))), this);
     this.#memory = new MonitorMemory(v.space, range);
-    const page = (): number => this.#memory.allocate() ?? 0;
+    const page = (): number => this.#memory.allocate();
     this.#pages = { vmcs01: page(), vmcs02: page(), bitmap01: page(), bitmap02: page() };
     this.#ept01 = BigInt(identityTables(v.space, this.#memory) * pageBytes) | writeBackWalk;
     this.#tables = new ComposedTables(v.space, this.#memory, () => this.#dropComposed());
@@ -157,7 +158,8 @@ export class Turtles implements Monitor {
     this.inner.counts.machineLeft();
     x.setOperation(Operation.root);
     if (exit.reason === Reason.tripleFault) throw new TripleFault('of the guest of the monitor');
-    const { name, operands } = this.#call;
+    const { name, operands } = present(this.#call, 'an instruction that left the guest');
+    this.#call = undefined;
     this.#showOwnView();
     const [at, next] = [v.ip, v.nextIp];
     try {

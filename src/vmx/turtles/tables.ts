@@ -24,17 +24,12 @@ const largePage = 2 ** 21;
 const addressOf = (page: number): number => page * pageBytes;
 const pointerTo = (page: number): bigint => BigInt(addressOf(page)) | all;
 
-function must(page: number | undefined): number {
-  if (page === undefined) throw new Error('the monitor has no memory left');
-  return page;
-}
-
 /** All 40 bits of physical addresses onto themselves, but for the monitor's own pages. Returns the root. */
 export function identityTables(space: GuestSpace, memory: MonitorMemory): number {
-  const root = must(memory.allocate());
+  const root = memory.allocate();
   const { base, size } = memory.range;
   for (let half = 0; half < 2; half++) {
-    const directory = must(memory.allocate());
+    const directory = memory.allocate();
     space.write64(addressOf(root) + half * entryBytes, pointerTo(directory));
     for (let n = 0; n < entries; n++) {
       const start = (half * entries + n) * gibibyte;
@@ -48,7 +43,7 @@ export function identityTables(space: GuestSpace, memory: MonitorMemory): number
   return root;
 }
 function splitGibibyte(space: GuestSpace, memory: MonitorMemory, start: number, base: number, size: number): number {
-  const table = must(memory.allocate());
+  const table = memory.allocate();
   for (let n = 0; n < entries; n++) {
     const at = start + n * largePage;
     const target = at >= base && at < base + size ? nobody : BigInt(at);
@@ -75,7 +70,7 @@ export class ComposedTables {
     const known = this.#roots.get(pointer)?.[0];
     if (known !== undefined) return known;
     this.#makeRoom();
-    const root = must(this.#memory.allocate());
+    const root = this.#memory.allocate();
     this.#roots.set(pointer, [root]);
     return root;
   }
@@ -104,7 +99,7 @@ export class ComposedTables {
         table = Number((entry & addressMask) / BigInt(pageBytes));
         continue;
       }
-      table = must(this.#memory.allocate());
+      table = this.#memory.allocate();
       this.#roots.get(pointer)?.push(table);
       this.#space.write64(at, pointerTo(table));
     }
