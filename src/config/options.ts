@@ -31,10 +31,13 @@ export interface RunOptions {
   readonly trace: readonly TraceFilter[];
 }
 
-/** How the level-0 monitor works. */
+/** How the level-0 monitor works: the comparisons of the Turtles paper. */
 export interface TurtlesOptions {
+  /** VMREAD and VMWRITE of the hypervisor reach VMCS12 without an exit (the paper's "direct read and write"). */
   readonly direct: boolean;
+  /** A merge copies what is hot, and the rest only after a write to it; an exit gives back rare fields only when they are read. */
   readonly dirty: boolean;
+  /** Translations of the guest's guest are tagged, and outlive its exits. */
   readonly vpid02: boolean;
 }
 

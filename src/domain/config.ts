@@ -1,8 +1,8 @@
 /** What a machine is made from: its configuration, and the world it is connected to. */
+import type { TurtlesOptions } from '../config/options.ts';
 import type { Unpack } from '../firmware/linux.ts';
 import type { BlockDevice } from '../storage/block-device.ts';
 import type { HostMilliseconds } from '../time/clock.ts';
-import type { TurtlesSwitches } from '../vmx/turtles/monitor.ts';
 import type { Trace } from './trace.ts';
 
 export interface MachineModule {
@@ -23,7 +23,7 @@ export interface MachineConfig {
   /** Time follows retired instructions, and the run repeats bit for bit. */
   readonly deterministic?: boolean;
   /** The machine's software runs above a level-0 monitor that makes VMX for it by trapping. */
-  readonly turtles?: TurtlesSwitches;
+  readonly turtles?: TurtlesOptions;
   /** Counts what the engine does, at some cost. */
   readonly profile?: boolean;
   /** False: the interpreter does everything. */

@@ -9,7 +9,7 @@ import { readField, writeField } from './access.ts';
 import { vmcsRevision } from './capabilities.ts';
 import { isPageAddress } from './checks/context.ts';
 import { isFixedCr0, isFixedCr4 } from './checks/host.ts';
-import { Secondary, VmFunction } from './controls.ts';
+import { Secondary } from './controls.ts';
 import { enter, mayEnter } from './entry.ts';
 import { isEptPointer } from './ept.ts';
 import { Reason } from './exit-reasons.ts';
@@ -17,6 +17,7 @@ import { F } from './fields.ts';
 import { currentInstruction, displacementOf, instructionInformation } from './information.ts';
 import { Operation } from './operation.ts';
 import { fail, succeed, VmError } from './outcome.ts';
+import { switchedPointer } from './vm-functions.ts';
 import { shadowIndicator } from './vmcs.ts';
 import type { Vmx } from './vmx.ts';
 
@@ -108,9 +109,6 @@ function loadPointer(x: Vmx, address: bigint): void {
   succeed(x);
 }
 
-/** Of the EPTP list, one page. */
-const eptpListEntries = 512;
-
 const invalidation = { address: 0n, single: 1n, all: 2n, keepGlobals: 3n } as const;
 
 function invalidateEpt(x: Vmx, type: bigint, address: bigint): void {
@@ -147,17 +145,13 @@ function call(x: Vmx): void {
   fail(x, VmError.vmcallInRoot);
   x.v.jump(x.v.nextIp);
 }
-/** VMFUNC: EPTP switching is the only function there is. SDM 3C, 26.5.6. */
 function vmFunction(x: Vmx): void {
   const { v, vmcs } = x;
   if (!x.nonRoot || !x.wantsSecondary(Secondary.vmFunctions) || v.low(At.gpr, 0) >= 64) throw undefinedOpcode();
-  const index = v.low(At.gpr, 1);
-  const switches = v.low(At.gpr, 0) === 0 && (vmcs.get(F.vmFunctionControls) & VmFunction.eptpSwitching) !== 0n;
-  if (!switches || index >= eptpListEntries) throw plainExit(Reason.vmfunc)();
-  const pointer = v.space.read64(Number(vmcs.get(F.eptpList) & 0xff_ffff_f000n) + index * 8);
-  if (!isEptPointer(pointer, x.capabilities.has('eptad'))) throw plainExit(Reason.vmfunc)();
+  const pointer = switchedPointer(x);
+  if (pointer === undefined) throw plainExit(Reason.vmfunc)();
   vmcs.set(F.eptPointer, pointer);
-  if (x.wantsSecondary(Secondary.virtualizationExceptions)) vmcs.set32(F.eptpIndex, index);
+  if (x.wantsSecondary(Secondary.virtualizationExceptions)) vmcs.set32(F.eptpIndex, v.low(At.gpr, 1));
   v.jump(v.nextIp);
   x.ept.use(pointer, x.secondary);
   x.spaces.switchTables(x.wantsSecondary(Secondary.vpid) ? vmcs.get32(F.vpid) : 0, pointer);

@@ -31,6 +31,24 @@ export interface VmxPlaces {
 export const processorsVmx: VmxPlaces = { operation: At.vmxOperation, vmxon: At.vmxonPointer, current: At.vmcsPointer };
 export const virtualVmx: VmxPlaces = { operation: At.virtualVmxOperation, vmxon: At.virtualVmxonPointer, current: At.virtualVmcsPointer };
 
+/** What is not the processor's own, in a VMX that is used by a level-0 monitor or made by one. */
+export interface VmxParts {
+  readonly features: ReadonlySet<string>;
+  readonly places: VmxPlaces;
+  /** Of the guests of VMCSs that software at its root enters. */
+  readonly firstLevel: number;
+}
+
+/** Who made this VMX for a guest, and must follow what the guest does with it. */
+export interface Keeper {
+  /** Another VMCS becomes the current one, or one is cleared. */
+  leavesVmcs(): void;
+  /** VMREAD or VMWRITE is about to reach a field of the current VMCS. */
+  accesses(encoding: number, write: boolean): void;
+  droppedEpt(test: (eptPointer: bigint) => boolean): void;
+  droppedVpid(): void;
+}
+
 /** A hypervisor of our own in root operation: its exits go to it instead of to the host state of the VMCS. */
 export interface Monitor {
   /** It lets its guest switch tasks. */
@@ -60,6 +78,7 @@ export class Vmx {
   readonly apic: VirtualApic;
   readonly counts: ExitCounts;
   monitor: Monitor | undefined;
+  keeper: Keeper | undefined;
   /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
   trace: ((reason: number | undefined, line: string) => void) | undefined;
   /** Controls of the guest that runs, as they were at its entry (secondary: 0 when not activated). */
@@ -68,14 +87,8 @@ export class Vmx {
   secondary = 0;
   exceptionBitmap = 0;
 
-  /** `firstLevel`: of the guests of VMCSs that software at its root enters. */
-  constructor(
-    p: Processor,
-    timers: TimerQueue,
-    features: ReadonlySet<string> = p.v.model.features,
-    places = processorsVmx,
-    firstLevel = 2,
-  ) {
+  constructor(p: Processor, timers: TimerQueue, parts?: VmxParts) {
+    const { features, places, firstLevel } = parts ?? { features: p.v.model.features, places: processorsVmx, firstLevel: 2 };
     this.p = p;
     this.v = p.v;
     this.#places = places;
@@ -117,6 +130,7 @@ export class Vmx {
     return this.v.get64(this.#places.current);
   }
   setCurrent(pointer: bigint): void {
+    this.keeper?.leavesVmcs();
     this.v.set64(this.#places.current, pointer);
     this.vmcs.select(pointer === noVmcs ? 0 : this.frameAt(pointer));
   }
@@ -182,10 +196,12 @@ export class Vmx {
   }
   /** VMREAD or VMWRITE is about to reach a field of the current VMCS. */
   accessed(encoding: number, write: boolean): void {
+    this.keeper?.accesses(encoding, write);
     if (write) this.checked.written(this.current, encoding & ~1);
   }
   /** VMCLEAR's effect on a region, which need not be the current one. */
   markClear(pointer: bigint): void {
+    this.keeper?.leavesVmcs();
     const region = new Vmcs(this.v.pool, this.v.quads);
     region.select(this.frameAt(pointer));
     region.launched = false;
@@ -194,9 +210,11 @@ export class Vmx {
   /** Forgets translations of EPT pointers, with what was composed from them. */
   dropEpt(test: (eptPointer: bigint) => boolean): void {
     this.ept.drop(test);
+    if (this.keeper) return this.keeper.droppedEpt(test);
     this.spaces.drop((_vpid, eptPointer) => eptPointer !== 0n && test(eptPointer));
   }
   dropVpid(test: (vpid: number) => boolean): void {
+    if (this.keeper) return this.keeper.droppedVpid();
     this.spaces.drop(test);
   }
   wantsPin(bit: number): boolean {

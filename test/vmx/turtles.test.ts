@@ -1,22 +1,23 @@
 /** The level-0 monitor: what runs above it finds the same VMX as without it. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import type { TurtlesOptions } from '../../src/config/options.ts';
 import { Reason } from '../../src/vmx/exit-reasons.ts';
 import { fieldDescriptions } from '../../src/vmx/fields.ts';
-import type { TurtlesSwitches } from '../../src/vmx/turtles/monitor.ts';
+
 import { deterministicMachine } from '../guest/deterministic.ts';
 
 const program = { name: 'vmx', data: new Uint8Array(readFileSync(new URL('./vmx.elf', import.meta.url))) };
 /** What the monitor does not offer is off in both. */
 const cpu = 'x86-64-v2,+vmx,-mbec,-ept-violation-ve';
-const trapping: TurtlesSwitches = { direct: false, dirty: false, vpid02: true };
-const direct: TurtlesSwitches = { direct: true, dirty: true, vpid02: true };
-const untagged: TurtlesSwitches = { direct: false, dirty: true, vpid02: false };
+const trapping: TurtlesOptions = { direct: false, dirty: false, vpid02: true };
+const direct: TurtlesOptions = { direct: true, dirty: true, vpid02: true };
+const untagged: TurtlesOptions = { direct: false, dirty: true, vpid02: false };
 /** It counts time, which the monitor's work does not stop at the same instruction. */
 const compared = fieldDescriptions.map((f, place) => ({ ...f, place })).filter((f) => f.name !== 'preemptionTimer');
 
 /** Runs the program; every exit that its hypervisor sees with the whole VMCS it finds. */
-async function exitsOf(commandLine: string, turtles: TurtlesSwitches | undefined, calls: number) {
+async function exitsOf(commandLine: string, turtles: TurtlesOptions | undefined, calls: number) {
   const bench = await deterministicMachine({
     memoryMiB: 32,
     kernel: program,

@@ -4,6 +4,7 @@
  * level of our own below, in place of VMX that is simply there. Off by default. Ben-Yehuda et al., The Turtles Project, OSDI 2010.
  */
 import { present } from '../../base/assert.ts';
+import type { TurtlesOptions } from '../../config/options.ts';
 import { Fault, TripleFault, Vector } from '../../cpu/fault.ts';
 import type { Helper, HelperTable } from '../../cpu/helpers/helper.ts';
 import { EventType, type Interruption } from '../../cpu/interrupts.ts';
@@ -26,24 +27,14 @@ import { common } from '../instructions.ts';
 import { rootHelpers } from '../intercepts.ts';
 import { Operation } from '../operation.ts';
 import { fail } from '../outcome.ts';
+import { switchedPointer } from '../vm-functions.ts';
 import { Vmcs } from '../vmcs.ts';
-import { type Monitor, processorsVmx, Vmx } from '../vmx.ts';
+import { type Keeper, type Monitor, processorsVmx, Vmx, virtualVmx } from '../vmx.ts';
 import { MonitorMemory } from './memory.ts';
-import { injectInto, merge, sync, syncRare } from './merge.ts';
-import { isHypervisors, switchedPointer } from './routing.ts';
+import { injectInto, isHot, isRareState, merge, sync, syncRare } from './merge.ts';
+import { isHypervisors } from './routing.ts';
 import { ComposedTables, identityTables, nobodysPage } from './tables.ts';
-import { VirtualVmx } from './virtual-vmx.ts';
 import { ownedCr0, ownedCr4, prepareVmcs01 } from './vmcs01.ts';
-
-/** The paper's comparisons. */
-export interface TurtlesSwitches {
-  /** VMREAD and VMWRITE of the hypervisor reach VMCS12 without an exit (the paper's "direct read and write"). */
-  readonly direct: boolean;
-  /** A merge copies what is hot, and the rest only after a write to it; an exit gives back rare fields only when they are read. */
-  readonly dirty: boolean;
-  /** Translations of the guest's guest are tagged, and outlive its exits. */
-  readonly vpid02: boolean;
-}
 
 const vpid02 = 2;
 const writeBackWalk = 0x1en;
@@ -59,12 +50,12 @@ const emulated: readonly HelperName[] = [
 ];
 const accesses: readonly HelperName[] = ['vmRead', 'vmReadTo', 'vmWrite'];
 
-export class Turtles implements Monitor {
+export class Turtles implements Monitor, Keeper {
   /** The processor's VMX, which the monitor uses. */
   readonly hardware: Vmx;
   /** The VMX that its guest has. */
-  readonly inner: VirtualVmx;
-  readonly switches: TurtlesSwitches;
+  readonly inner: Vmx;
+  readonly switches: TurtlesOptions;
   readonly #memory: MonitorMemory;
   readonly #tables: ComposedTables;
   readonly #emulator: HelperTable;
@@ -82,12 +73,15 @@ export class Turtles implements Monitor {
   #lastVpid = 0;
   #wasLaunched = false;
 
-  constructor(p: Processor, timers: TimerQueue, range: RamRange, switches: TurtlesSwitches) {
+  constructor(p: Processor, timers: TimerQueue, range: RamRange, switches: TurtlesOptions) {
     const { v } = p;
     this.switches = switches;
-    this.hardware = new Vmx(p, timers, new Set([...v.model.features, ...vmxFeatures]), processorsVmx, 1);
+    const { features } = v.model;
+    this.hardware = new Vmx(p, timers, { features: new Set([...features, ...vmxFeatures]), places: processorsVmx, firstLevel: 1 });
     this.hardware.monitor = this;
-    this.inner = new VirtualVmx(p, timers, new Set([...v.model.features].filter((f) => !withheld.includes(f))), this);
+    const offered = new Set([...features].filter((f) => !withheld.includes(f)));
+    this.inner = new Vmx(p, timers, { features: offered, places: virtualVmx, firstLevel: 2 });
+    this.inner.keeper = this;
     this.#memory = new MonitorMemory(v.space, range);
     const page = (): number => this.#memory.allocate();
     this.#pages = { vmcs01: page(), vmcs02: page(), bitmap01: page(), bitmap02: page() };
@@ -238,7 +232,7 @@ export class Turtles implements Monitor {
     const pointer = inner.vmcs.get(F.eptPointer);
     if (usesEpt) inner.ept.use(pointer, c.secondary);
     const vpid = inner.wantsSecondary(Secondary.vpid) ? inner.vmcs.get32(F.vpid) : 0;
-    if (vpid === 0 || vpid !== this.#lastVpid) this.flushNested();
+    if (vpid === 0 || vpid !== this.#lastVpid) this.#flushNested();
     this.#lastVpid = vpid;
     merge(inner, c, x, {
       vmcs02: this.#vmcs02,
@@ -371,17 +365,24 @@ export class Turtles implements Monitor {
     this.#stale = false;
     syncRare(this.inner.vmcs, this.#vmcs02);
   }
-  /** The next merge copies everything. */
-  mergeAll(): void {
+  leavesVmcs(): void {
+    this.syncRareState();
     this.#merged = noVmcs;
   }
-  dropComposed(test: (eptPointer: bigint) => boolean): void {
+  accesses(encoding: number, write: boolean): void {
+    if (isRareState(encoding)) this.syncRareState();
+    if (write && !isHot(encoding)) this.#merged = noVmcs;
+  }
+  droppedEpt(test: (eptPointer: bigint) => boolean): void {
     this.#tables.drop(test);
+  }
+  droppedVpid(): void {
+    this.#flushNested();
   }
   #dropComposed(): void {
     this.hardware.dropEpt((pointer) => pointer !== this.#ept01);
   }
-  flushNested(): void {
+  #flushNested(): void {
     this.hardware.dropVpid((vpid) => vpid === vpid02);
   }
 }
