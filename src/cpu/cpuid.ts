@@ -27,13 +27,13 @@ const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', '
 const level2: readonly FeatureName[] = [...level1, ...machine, 'sse3', 'ssse3', 'cx16', 'sse4_1', 'sse4_2', 'popcnt'];
 const everything = [...featureNames, ...vmxFeatures, ...svmFeatures];
 /** A processor is Intel's or AMD's. */
-const amds: readonly string[] = ['svm', ...svmFeatures];
-const intels: readonly string[] = ['vmx', ...vmxFeatures, 'arch-capabilities'];
+const amdFeatures: readonly string[] = ['svm', ...svmFeatures];
+const intelFeatures: readonly string[] = ['vmx', ...vmxFeatures, 'arch-capabilities'];
 
 const cpuModels: Readonly<Record<string, readonly Switch[]>> = {
   'x86-64': [...level1, ...machine],
   'x86-64-v2': level2,
-  max: everything.filter((feature) => !amds.includes(feature)),
+  max: everything.filter((feature) => !amdFeatures.includes(feature)),
 };
 export const defaultCpu = 'x86-64-v2';
 
@@ -65,10 +65,10 @@ export function parseCpu(text: string): CpuModel {
     if (on && isSvmFeature(feature) && !features.has('svm')) throw new Error(`cpu feature '${feature}': is a part of svm; write +svm before it`);
     if (on && feature === 'svm' && features.has('vmx')) throw new Error(`cpu feature 'svm': is AMD's, and vmx is Intel's; a processor has one of them`);
     if (on && feature === 'vmx' && features.has('svm')) throw new Error(`cpu feature 'vmx': is Intel's, and svm is AMD's; a processor has one of them`);
-    for (const each of feature === 'vmx' ? ['vmx', ...vmxFeatures] : feature === 'svm' ? amds : [feature])
+    for (const each of feature === 'vmx' ? ['vmx', ...vmxFeatures] : feature === 'svm' ? amdFeatures : [feature])
       if (on) features.add(each);
       else features.delete(each);
-    if (on && feature === 'svm') for (const each of intels) features.delete(each);
+    if (on && feature === 'svm') for (const each of intelFeatures) features.delete(each);
   }
   for (const name of vmxFeatures) {
     const needs = vmxFeatureNeeds[name];

@@ -13,8 +13,10 @@ export interface PendingInterrupts {
 export interface GuestMode {
   /** A guest runs, not its hypervisor. */
   readonly inGuest: boolean;
-  /** Nothing interrupts the hypervisor now. */
+  /** Nothing interrupts the hypervisor now, not even an NMI. */
   readonly holdsInterrupts: boolean;
+  /** No maskable interrupt is for the guest now, whatever its own flag says. */
+  readonly masksInterrupts: boolean;
   /** Each instruction of the guest is a run of its own. */
   readonly singleSteps: boolean;
   /** Entries into guests so far. */

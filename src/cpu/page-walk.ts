@@ -61,6 +61,14 @@ export interface GuardedPage {
   refuse(offset: number, kind: 'fetch' | 'walk'): never;
 }
 
+/** Sets accessed and dirty bits in the table entry at a word of the machine's memory, if they are not there. */
+export function markEntry(v: Vcpu, at: number, bits: number): void {
+  const entry = v.words[at] ?? 0;
+  if ((entry & bits) === bits) return;
+  v.words[at] = entry | bits;
+  v.space.noteWrite(at >>> 10, (at * 4) & 0xfff, ((at * 4) & 0xfff) + 4);
+}
+
 export function canonical(high: number): boolean {
   const top = high >> 15;
   return top === 0 || top === -1;
@@ -246,8 +254,7 @@ export class PageWalk {
       if ((entry & wanted) === wanted) continue;
       const at = this.#passedAt[n] ?? 0;
       this.second?.page(Math.floor(at / pageBytes), at % pageBytes, true, false, false, this.#low, this.#high);
-      words[index] = entry | wanted;
-      this.#v.space.noteWrite(index >>> 10, (index * 4) & 0xfff, ((index * 4) & 0xfff) + 4);
+      markEntry(this.#v, index, wanted);
     }
     if (access.write) this.found.dirty = true;
   }

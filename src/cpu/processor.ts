@@ -1,4 +1,5 @@
 /** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
+import { Decoder } from '../isa/decode.ts';
 import { Fault, Vector } from './fault.ts';
 import type { HelperTable } from './helpers/helper.ts';
 import { accessOf, systemRead, systemWrite } from './page-walk.ts';
@@ -9,6 +10,7 @@ import type { Virtualization } from './vm-exit.ts';
 export class Processor {
   readonly v: Vcpu;
   readonly paging: Paging;
+  readonly decoder: Decoder;
   /** What instructions leave to TypeScript. The engine takes them when it is made. */
   helpers: HelperTable;
   virtualization: Virtualization | undefined;
@@ -17,6 +19,7 @@ export class Processor {
     this.v = v;
     this.helpers = helpers;
     this.paging = new Paging(v);
+    this.decoder = new Decoder(v.model.instructions);
   }
 
   /** With the rights of the current privilege level. */

@@ -163,7 +163,7 @@ export class Machine {
       v.set(At.nmiBlocked, 1);
       return this.#interrupt({ type: EventType.nmi, vector: Vector.nmi });
     }
-    if ((v.systemFlags & Flag.interrupt) === 0) return;
+    if ((v.systemFlags & Flag.interrupt) === 0 || this.guests?.masksInterrupts === true) return;
     if (this.#waiting.interrupt) this.#interrupt({ type: EventType.external, vector: this.#waiting.acknowledge() });
     if (!this.#waiting.interrupt && !apic.state.nmi && !this.guests?.awaits) v.set(At.pending, 0);
   }

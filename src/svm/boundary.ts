@@ -18,9 +18,9 @@ function dueExit(x: Svm, waiting: PendingInterrupts, shadowed: boolean): VmExit 
   const masking = (controls(x) & VirtualInterrupt.masking) !== 0;
   const allowed = masking ? x.hostInterruptible : interruptible(x) && !shadowed;
   if (waiting.interrupt && allowed && x.intercepts(ExitCode.interrupt)) return new VmExit(ExitCode.interrupt);
-  if (shadowed || !virtualInterruptWaits(x) || !interruptible(x)) return undefined;
-  return x.intercepts(ExitCode.virtualInterrupt) ? new VmExit(ExitCode.virtualInterrupt) : undefined;
+  return virtualInterruptDue(x, shadowed) && x.intercepts(ExitCode.virtualInterrupt) ? new VmExit(ExitCode.virtualInterrupt) : undefined;
 }
+const virtualInterruptDue = (x: Svm, shadowed: boolean): boolean => !shadowed && virtualInterruptWaits(x) && interruptible(x);
 /** V_IRQ, with a priority that suffices. */
 function virtualInterruptWaits(x: Svm): boolean {
   const field = controls(x);
@@ -35,7 +35,7 @@ function act(x: Svm, waiting: PendingInterrupts, shadowed: boolean): boolean {
     leave(x, exit);
     return true;
   }
-  if (shadowed || !virtualInterruptWaits(x) || !interruptible(x)) return false;
+  if (!virtualInterruptDue(x, shadowed)) return false;
   vmcb.set32(Control.virtualInterrupt, controls(x) & ~VirtualInterrupt.pending);
   v.set(At.halted, 0);
   v.jump(v.ip);
@@ -48,8 +48,11 @@ export const svmGuestMode = (x: Svm): GuestMode => ({
     return x.inGuest;
   },
   get holdsInterrupts() {
-    // with interrupts masked virtually the guest's own flag says nothing about the machine's
-    return x.interruptsHeld || (x.inGuest && (controls(x) & VirtualInterrupt.masking) !== 0 && !x.hostInterruptible);
+    return x.interruptsHeld;
+  },
+  // with interrupts masked virtually the guest's own flag says nothing about the machine's
+  get masksInterrupts() {
+    return x.inGuest && (controls(x) & VirtualInterrupt.masking) !== 0 && !x.hostInterruptible;
   },
   singleSteps: false,
   get entries() {

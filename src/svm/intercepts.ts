@@ -2,13 +2,12 @@
  * The instructions that a hypervisor may intercept, as a layer over the helpers that carry them out. The layer does nothing while no guest runs.
  * Exceptions that do not depend on operands come before an intercept. APM 2, 15.7 to 15.11.
  */
+import { currentInstruction } from '../cpu/current-instruction.ts';
 import { protection } from '../cpu/fault.ts';
 import { checkLevel0, checkPort } from '../cpu/helpers/control.ts';
-import type { Helper, HelperTable } from '../cpu/helpers/helper.ts';
+import { type Intercept, type Intercepts, intercepted } from '../cpu/helpers/intercepts.ts';
 import { At, Cr0, Cr4, Segment } from '../cpu/state.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
-import type { HelperName } from '../isa/helper-names.ts';
-import { currentInstruction } from '../vmx/information.ts';
 import { svmVirtualization } from './boundary.ts';
 import { ExitCode } from './exit-codes.ts';
 import { svmInstructions } from './instructions.ts';
@@ -18,16 +17,17 @@ import { Control, VirtualInterrupt } from './vmcb.ts';
 const exit = (code: number, information = 0n, second?: bigint): VmExit =>
   new VmExit(code, information, second === undefined ? { length: true } : { length: true, second });
 
-type Intercept = (x: Svm, base: () => bigint | void, a: bigint, b: bigint, c: bigint) => bigint | void;
 /** Exits when the bit is set, at privilege level 0 where the instruction needs it; otherwise the instruction runs. */
 const privileged =
-  (code: number, information: (a: bigint) => bigint = () => 0n): Intercept =>
+  (code: number, information: (a: bigint) => bigint = () => 0n): Intercept<Svm> =>
   (x, base, a) => {
     if (!x.intercepts(code)) return base();
     checkLevel0(x.p);
     throw exit(code, information(a));
   };
-const table = (code: number, loads: boolean): Intercept => {
+const discards = privileged(ExitCode.invd);
+const flushes = privileged(ExitCode.wbinvd);
+const table = (code: number, loads: boolean): Intercept<Svm> => {
   const whenLoads = privileged(code);
   return (x, base, a, b, c) => {
     if (loads) return whenLoads(x, base, a, b, c);
@@ -54,7 +54,7 @@ function portExit(x: Svm, port: number, width: number, input: boolean): VmExit |
   let wanted = false;
   for (let n = port; n < port + width; n++) wanted ||= bitAt(x, Control.ioMap, n >> 3, n & 7);
   if (!wanted) return undefined;
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   const string = d.row.string === true;
   const size = d.form.addressSize === 64 ? 1 << 9 : d.form.addressSize === 32 ? 1 << 8 : 1 << 7;
   const repeats = d.form.rep !== 0 ? 8 : 0;
@@ -65,19 +65,18 @@ function portExit(x: Svm, port: number, width: number, input: boolean): VmExit |
 
 /** MOV to or from a register: which general register, for those who need not decode it. */
 function movInformation(x: Svm, loads: boolean): bigint {
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   return (1n << 63n) | BigInt(d.operands[loads ? 1 : 0]?.number ?? 0);
 }
 const masksInterrupts = (x: Svm): boolean => (x.vmcb.get32(Control.virtualInterrupt) & VirtualInterrupt.masking) !== 0;
 
-const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
+const intercepts: Intercepts<Svm> = {
   identify(x, base) {
     if (x.intercepts(ExitCode.cpuid)) throw exit(ExitCode.cpuid);
     return base();
   },
   halt: privileged(ExitCode.hlt),
-  invalidateCaches: (x, base, writesBack, b, c) =>
-    privileged(writesBack === 0n ? ExitCode.invd : ExitCode.wbinvd)(x, base, writesBack, b, c),
+  invalidateCaches: (x, base, writesBack, b, c) => (writesBack === 0n ? discards : flushes)(x, base, writesBack, b, c),
   writeExtendedControl: privileged(ExitCode.xsetbv),
   invalidatePage: privileged(ExitCode.invlpg, (address) => address),
   readPerformanceCounter(x, base) {
@@ -182,17 +181,8 @@ const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
 const changesMore = (x: Svm, value: bigint): boolean =>
   x.intercepts(ExitCode.selectiveCr0) && ((value ^ x.v.get64(At.cr0)) & ~BigInt(Cr0.ts | Cr0.mp) & 0xffff_ffffn) !== 0n;
 
-function intercepted(x: Svm, plain: HelperTable): HelperTable {
-  const helpers = { ...plain, ...svmInstructions(x) };
-  const layer = Object.entries(intercepts).map(([name, intercept]): [string, Helper] => {
-    const helper = helpers[name as HelperName];
-    return [name, (p, a, b, c, d, e) => (x.inGuest ? intercept(x, () => helper(p, a, b, c, d, e), a, b, c) : helper(p, a, b, c, d, e))];
-  });
-  return { ...helpers, ...Object.fromEntries(layer) };
-}
-
 /** Gives a processor SVM: its instructions, the layer of intercepts, and the way events go. */
 export function attachSvm(x: Svm): void {
-  x.p.helpers = intercepted(x, x.p.helpers);
+  x.p.helpers = intercepted(x, () => x.inGuest, intercepts, { ...x.p.helpers, ...svmInstructions(x) });
   x.p.virtualization = svmVirtualization(x);
 }

@@ -2,7 +2,7 @@
  * Nested page tables: guest-physical pages to the machine's pages, by tables of the processor's own long-mode format. The software TLB holds the
  * composition of both stages, so that this walk happens only when it is filled. APM 2, 15.25.
  */
-import type { SecondStage } from '../cpu/page-walk.ts';
+import { markEntry, type SecondStage } from '../cpu/page-walk.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { pageBytes } from '../memory/pool.ts';
@@ -69,13 +69,6 @@ export class NestedPaging implements SecondStage {
   }
   #mark(count: number, write: boolean): void {
     const { v } = this.#p;
-    for (let n = 0; n < count; n++) {
-      const at = this.#passed[n] ?? 0;
-      const entry = v.words[at] ?? 0;
-      const marked = entry | Entry.accessed | (write && n === count - 1 ? Entry.dirty : 0);
-      if (marked === entry) continue;
-      v.words[at] = marked;
-      v.space.noteWrite(at >>> 10, (at * 4) & 0xfff, ((at * 4) & 0xfff) + 4);
-    }
+    for (let n = 0; n < count; n++) markEntry(v, this.#passed[n] ?? 0, Entry.accessed | (write && n === count - 1 ? Entry.dirty : 0));
   }
 }

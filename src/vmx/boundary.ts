@@ -97,6 +97,7 @@ export const vmxGuestMode = (x: Vmx): GuestMode => ({
     return x.nonRoot;
   },
   holdsInterrupts: false,
+  masksInterrupts: false,
   get singleSteps() {
     return x.nonRoot && x.wants(Primary.monitorTrap);
   },

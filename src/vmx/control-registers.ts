@@ -1,5 +1,7 @@
 /** MOV to and from control registers, CLTS, LMSW and SMSW in VMX operation: masks, shadows and fixed bits. SDM 3C, 26.1.3, 26.3 and 24.8. */
+
 import { readControl, writeControl, writeCr0 } from '../cpu/control.ts';
+import { currentInstruction } from '../cpu/current-instruction.ts';
 import { protection } from '../cpu/fault.ts';
 import { At, Cr0 } from '../cpu/state.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
@@ -7,7 +9,6 @@ import { isFixedCr4 } from './checks/host.ts';
 import { Primary, Secondary } from './controls.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
-import { currentInstruction } from './information.ts';
 import { Operation } from './operation.ts';
 import type { Vmx } from './vmx.ts';
 
@@ -15,7 +16,7 @@ const Access = { to: 0, from: 1, clts: 2, lmsw: 3 } as const;
 
 /** An exit whose qualification names the register and the general register of the MOV. */
 function movExit(x: Vmx, number: number, access: 0 | 1): VmExit {
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   const general = d.operands[access === Access.from ? 0 : 1]?.number ?? 0;
   return new VmExit(Reason.controlRegister, BigInt(number | (access << 4) | (general << 8)), { length: true });
 }
@@ -111,7 +112,7 @@ export function loadMachineStatus(x: Vmx, value: bigint, base: () => void): void
   const [mask, shadow] = [vmcs.get(F.cr0Mask), vmcs.get(F.cr0Shadow)];
   const setsPe = (mask & value & ~shadow & 1n) !== 0n;
   if (setsPe || (mask & (value ^ shadow) & 0xen) !== 0n) {
-    const d = currentInstruction(x);
+    const d = currentInstruction(x.p);
     const memory = d.memory ? 1 << 6 : 0;
     throw new VmExit(Reason.controlRegister, BigInt((Access.lmsw << 4) | memory) | ((value & 0xffffn) << 16n), { length: true });
   }

@@ -2,7 +2,7 @@
  * Extended page tables: guest-physical pages to the machine's pages. The software TLB holds the composition of both stages, so that this walk
  * happens only when it is filled. SDM 3C, 29.3.
  */
-import type { SecondStage } from '../cpu/page-walk.ts';
+import { markEntry, type SecondStage } from '../cpu/page-walk.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { pageBytes } from '../memory/pool.ts';
@@ -131,14 +131,7 @@ export class ExtendedPaging implements SecondStage {
     const { v } = this.#p;
     const leaf = this.#passed[count - 1] ?? 0;
     if (write && ((v.words[leaf] ?? 0) & Entry.dirty) === 0 && this.#logsPages) this.#log(page);
-    for (let n = 0; n < count; n++) {
-      const at = this.#passed[n] ?? 0;
-      const entry = v.words[at] ?? 0;
-      const marked = entry | Entry.accessed | (write && n === count - 1 ? Entry.dirty : 0);
-      if (marked === entry) continue;
-      v.words[at] = marked;
-      v.space.noteWrite(at >>> 10, (at * 4) & 0xfff, ((at * 4) & 0xfff) + 4);
-    }
+    for (let n = 0; n < count; n++) markEntry(v, this.#passed[n] ?? 0, Entry.accessed | (write && n === count - 1 ? Entry.dirty : 0));
   }
   /** Page-modification logging. SDM 3C, 29.3.6. */
   #log(page: number): void {

@@ -1,4 +1,5 @@
 /** The VMX instructions. SDM 3C, chapter 31. */
+import { currentInstruction } from '../cpu/current-instruction.ts';
 import { protection, undefinedOpcode } from '../cpu/fault.ts';
 import type { Helpers } from '../cpu/helpers/helper.ts';
 import type { VmxHelperName } from '../cpu/helpers/without-guests.ts';
@@ -14,7 +15,7 @@ import { enter, mayEnter } from './entry.ts';
 import { isEptPointer } from './ept.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
-import { currentInstruction, displacementOf, instructionInformation } from './information.ts';
+import { displacementOf, instructionInformation } from './information.ts';
 import { Operation } from './operation.ts';
 import { fail, succeed, VmError } from './outcome.ts';
 import { switchedPointer } from './vm-functions.ts';
@@ -35,7 +36,7 @@ export function common(x: Vmx, exit: () => VmExit): void {
 const plainExit = (reason: number) => (): VmExit => new VmExit(reason, 0n, { length: true });
 /** An exit that describes a memory operand; `register`: which operand is a register beside it. */
 const operandExit = (x: Vmx, reason: number, register?: number) => (): VmExit => {
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   return new VmExit(reason, displacementOf(x, d.memory), { length: true, instruction: instructionInformation(d, register) });
 };
 

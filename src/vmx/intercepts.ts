@@ -3,13 +3,14 @@
  * operation. Faults by mode and privilege level come before an exit, faults by operands after it. SDM 3C, 26.1.
  */
 
+import { currentInstruction } from '../cpu/current-instruction.ts';
 import { undefinedOpcode } from '../cpu/fault.ts';
 import { checkLevel0, checkPort } from '../cpu/helpers/control.ts';
 import type { Helper, HelperTable } from '../cpu/helpers/helper.ts';
+import { type Intercept, type Intercepts, intercepted } from '../cpu/helpers/intercepts.ts';
 import { linearAddress } from '../cpu/segments.ts';
 import { At, Cr4, Segment } from '../cpu/state.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
-import type { HelperName } from '../isa/helper-names.ts';
 import { virtualization } from './boundary.ts';
 import {
   clearTaskSwitched,
@@ -21,7 +22,7 @@ import {
 import { Pin, Primary, Secondary } from './controls.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
-import { currentInstruction, displacementOf, instructionInformation } from './information.ts';
+import { displacementOf, instructionInformation } from './information.ts';
 import { vmxInstructions } from './instructions.ts';
 import type { Vmx } from './vmx.ts';
 
@@ -50,7 +51,7 @@ function interceptsPort(x: Vmx, port: number, width: number): boolean {
 }
 function portExit(x: Vmx, port: number, width: number, input: boolean): VmExit {
   const { v } = x;
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   const string = d.row.string === true;
   const qualification =
     (width - 1) | (input ? 8 : 0) | (string ? 0x10 : 0) | (d.form.rep !== 0 ? 0x20 : 0) | (d.row.operands.includes('Ib') ? 0x40 : 0);
@@ -69,7 +70,7 @@ function portExit(x: Vmx, port: number, width: number, input: boolean): VmExit {
 
 /** Exits for instructions with a memory operand or a register that the information field describes. */
 function describedExit(x: Vmx, reason: number, kind = 0, register?: number): VmExit {
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   return new VmExit(reason, displacementOf(x, d.memory), {
     length: true,
     instruction: (instructionInformation(d, register) | (kind << 28)) >>> 0,
@@ -77,12 +78,12 @@ function describedExit(x: Vmx, reason: number, kind = 0, register?: number): VmE
 }
 /** RDRAND and RDSEED name their register and its size. */
 function randomExit(x: Vmx, reason: number): VmExit {
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   const size = d.form.size === 64 ? 2 : d.form.size === 32 ? 1 : 0;
   return new VmExit(reason, 0n, { length: true, instruction: ((d.operands[0]?.number ?? 0) << 3) | (size << 11) });
 }
 function debugExit(x: Vmx, number: number, from: boolean): VmExit {
-  const d = currentInstruction(x);
+  const d = currentInstruction(x.p);
   const general = d.operands[from ? 0 : 1]?.number ?? 0;
   return exit(Reason.debugRegister, BigInt(number | (from ? 0x10 : 0) | (general << 8)));
 }
@@ -100,10 +101,9 @@ function pauseLoops(x: Vmx): boolean {
 }
 const deniesTime = ({ v }: Vmx): boolean => (v.cr4 & Cr4.tsd) !== 0 && v.cpl !== 0;
 
-type Intercept = (x: Vmx, base: () => bigint | void, a: bigint, b: bigint, c: bigint) => bigint | void;
 /** Exits when `wants` says so, at privilege level 0 where the instruction needs it; otherwise the instruction runs. */
 const privileged =
-  (wants: (x: Vmx) => boolean, make: (x: Vmx, a: bigint) => VmExit): Intercept =>
+  (wants: (x: Vmx) => boolean, make: (x: Vmx, a: bigint) => VmExit): Intercept<Vmx> =>
   (x, base, a) => {
     checkLevel0(x.p);
     if (wants(x)) throw make(x, a);
@@ -111,7 +111,7 @@ const privileged =
   };
 /** SGDT, LLDT and their relatives; loads are privileged. */
 const table =
-  (reason: number, kind: number, loads: boolean): Intercept =>
+  (reason: number, kind: number, loads: boolean): Intercept<Vmx> =>
   (x, base) => {
     if (!x.wantsSecondary(Secondary.descriptorTables)) return base();
     if (reason === Reason.localTable && (!x.v.protectedMode || x.v.virtual8086)) return base();
@@ -119,13 +119,13 @@ const table =
     throw describedExit(x, reason, kind);
   };
 const absentUnless =
-  (bit: number, then: Intercept = (_x, base) => base()): Intercept =>
+  (bit: number, then: Intercept<Vmx> = (_x, base) => base()): Intercept<Vmx> =>
   (x, base, a, b, c) => {
     if (!x.wantsSecondary(bit)) throw undefinedOpcode();
     return then(x, base, a, b, c);
   };
 
-const intercepts: Readonly<Partial<Record<HelperName, Intercept>>> = {
+const intercepts: Intercepts<Vmx> = {
   identify() {
     throw exit(Reason.cpuid);
   },
@@ -260,17 +260,8 @@ export function rootHelpers(x: Vmx, plain: HelperTable): HelperTable {
   return { ...helpers, ...controlRegisters(x, helpers) };
 }
 
-function intercepted(x: Vmx, plain: HelperTable): HelperTable {
-  const helpers = rootHelpers(x, plain);
-  const layer = Object.entries(intercepts).map(([name, intercept]): [string, Helper] => {
-    const helper = helpers[name as HelperName];
-    return [name, (p, a, b, c, d, e) => (x.nonRoot ? intercept(x, () => helper(p, a, b, c, d, e), a, b, c) : helper(p, a, b, c, d, e))];
-  });
-  return { ...helpers, ...Object.fromEntries(layer) };
-}
-
 /** Gives a processor VMX: its instructions, the layer of intercepts, and the way events go. */
 export function attachVmx(x: Vmx): void {
-  x.p.helpers = intercepted(x, x.p.helpers);
+  x.p.helpers = intercepted(x, () => x.nonRoot, intercepts, rootHelpers(x, x.p.helpers));
   x.p.virtualization = virtualization(x);
 }
