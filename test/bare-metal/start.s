@@ -86,6 +86,26 @@ interrupt_stub:
   incq interrupts_seen
   iretq
 
+# --- the registers that a C function keeps, around a world switch
+.macro save_registers
+  .irp register, rbx, rbp, r12, r13, r14, r15
+    push %\register
+  .endr
+.endm
+.macro restore_registers
+  .irp register, r15, r14, r13, r12, rbp, rbx
+    pop %\register
+  .endr
+.endm
+# --- what guests run; each ends with `leave_guest` of the including file when it did not exit
+.macro guest name, text
+.globl g_\name, g_end_\name
+g_\name:
+  \text
+g_end_\name:
+  leave_guest
+.endm
+
 .data
 .align 16
 gdt:

@@ -4,12 +4,7 @@
 # --- void svm_enter(u64 vmcb): runs the guest with `guest_registers` (RAX is in the VMCB) until it exits; interrupts stay off
 .globl svm_enter
 svm_enter:
-  push %rbx
-  push %rbp
-  push %r12
-  push %r13
-  push %r14
-  push %r15
+  save_registers
   mov %rdi, %rax
   push %rax
   mov guest_registers + 8, %rcx
@@ -26,20 +21,11 @@ svm_enter:
   mov %rsi, guest_registers + 48
   mov %rdi, guest_registers + 56
   pop %rax
-  pop %r15
-  pop %r14
-  pop %r13
-  pop %r12
-  pop %rbp
-  pop %rbx
+  restore_registers
   ret
 
 # --- what guests run; each ends with VMMCALL when it did not exit
-.macro guest name, text
-.globl g_\name, g_end_\name
-g_\name:
-  \text
-g_end_\name:
+.macro leave_guest
   vmmcall
 .endm
 .globl g_vmmcall

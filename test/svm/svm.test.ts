@@ -1,7 +1,8 @@
-/** The bare-metal SVM tests (cases.c, start.s; build.sh makes svm.elf). */
+/** The bare-metal SVM tests (cases.c, start.s; bare-metal/build.sh svm makes svm.elf). */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parseCpu } from '../../src/cpu/cpuid.ts';
+import type { Svm } from '../../src/svm/svm.ts';
 import { deterministicMachine } from '../guest/deterministic.ts';
 
 const kernel = { name: 'svm', data: new Uint8Array(readFileSync(new URL('./svm.elf', import.meta.url))) };
@@ -35,6 +36,38 @@ test('a hypervisor that writes random values to VMCBs and nested page tables har
   }
   expect(exits).toBeGreaterThan(1000);
 });
+
+test.each(['', 'hostile 2'])(
+  'the state of SVM is complete in the machine\u2019s: made again after every exit and fault, the run is the same %s',
+  async (commandLine) => {
+    /** Every exit, with the instructions retired before it. */
+    const exits = async (between: (svm: Svm) => void): Promise<readonly string[]> => {
+      const { machine, run } = await deterministicMachine({ memoryMiB: 32, kernel, commandLine, cpu });
+      const { svm } = machine;
+      if (!svm) throw new Error('no SVM');
+      const seen: string[] = [];
+      svm.trace = (reason, line) => void (reason !== undefined && seen.push(`${machine.retired} ${line}`));
+      for (let n = 0; n < 1000; n++) {
+        run(1);
+        between(svm);
+      }
+      return seen;
+    };
+    const once = await exits(() => {});
+    let restored = 0;
+    const again = await exits((svm) => {
+      if (svm.inGuest) restored++;
+      svm.vmcb.select(0);
+      svm.host.select(0);
+      svm.paging.use(0n);
+      svm.p.paging.second = undefined;
+      svm.restore();
+    });
+    expect(once.length).toBeGreaterThanOrEqual(100);
+    expect(restored).toBeGreaterThan(40);
+    expect(again).toEqual(once);
+  },
+);
 
 test('a processor has VMX or SVM', () => {
   expect(() => parseCpu('x86-64-v2,+vmx,+svm')).toThrow("cpu feature 'svm': is AMD's, and vmx is Intel's; a processor has one of them");

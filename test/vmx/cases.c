@@ -1,5 +1,6 @@
 /* The VMX tests: each case prints "ok NAME" or "BAD NAME: what was, what was expected". See start.s for the assembly around it. */
-#include "../bare-metal/console.h"
+#include "../bare-metal/program.h"
+#include "../bare-metal/hostile.h"
 
 extern u8 g_end_int3[], g_end_sti_nop[];
 int vm_enter(int resume);
@@ -808,31 +809,13 @@ static void host_state(void) {
 }
 
 #include "apic.c"
+#include "shadowing.c"
 
 /* --- a hostile hypervisor: random VMCS fields, EPT tables and registers, entered again and again. Nothing is expected but that the machine goes on. */
-static u64 random_state;
-static u64 chance(void) {
-  random_state ^= random_state << 13;
-  random_state ^= random_state >> 7;
-  random_state ^= random_state << 17;
-  return random_state;
-}
-static u64 odd_value(u64 old) {
-  switch (chance() % 8) {
-    case 0: return 0;
-    case 1: return ~0ul;
-    case 2: return chance();
-    case 3: return chance() & 0xffffffff;
-    case 4: return chance() & 0x3fff000;
-    case 5: return 1ul << chance() % 64;
-    case 6: return old ^ 1ul << chance() % 64;
-    default: return old + chance() % 16;
-  }
-}
-static void hostile(u64 seed) {
+static void hostile(void) {
   static const u8 *const code[] = {g_vmcall, g_cpuid, g_hlt, g_loop, g_load, g_store, g_call_rsi, g_int20, g_ud2, g_popf_tf, g_iret, g_rdmsr, g_wrmsr, g_in8, g_outsb, g_repinsw, g_mov_to_cr0,
     g_mov_to_cr3, g_mov_to_cr4, g_mov_to_cr8, g_lmsw, g_vmread, g_vmwrite, g_vmlaunch, g_vmptrld, g_invept, g_sgdt, g_lldt, g_sti_nop, g_int3};
-  random_state = seed * 0x9e3779b97f4a7c15 + 1;
+  start_chance();
   for (int round = 0; round < 2000; round++) {
     base(code[chance() % (sizeof code / sizeof *code)]);
     map();
@@ -873,12 +856,7 @@ static u32 fitted(u32 msr, u32 wanted) {
   return (wanted | (u32)allowed) & (u32)(allowed >> 32);
 }
 void main(void) {
-  for (int n = 0; n < 256; n++) {
-    u64 handler = n < 32 ? address(stubs) + 16 * n : address(interrupt_stub);
-    u64 *entry = (u64 *)idt + 2 * n;
-    entry[0] = (handler & 0xffff) | 0x08 << 16 | 0x8e00ul << 32 | (handler & 0xffff0000) << 32;
-    entry[1] = 0;
-  }
+  fill_idt();
   if (!(rdmsr(0x3a) & 1)) asm volatile("wrmsr" ::"c"(0x3a), "a"(5), "d"(0));
   pin = fitted(0x48d, 0);
   proc = fitted(0x48e, SECONDARY);
@@ -890,12 +868,10 @@ void main(void) {
   misc = rdmsr(0x485);
   ept_vpid = rdmsr(0x48c);
   if (told("hostile")) {
-    u64 seed = 0;
-    for (const char *at = (const char *)(u64)((u32 *)multiboot_information)[4]; *at; at++) if (*at >= '0' && *at <= '9') seed = seed * 10 + *at - '0';
     set_cr4(cr4() | 0x2000);
     *(u32 *)vmxon_region = *(u32 *)vmcs = rdmsr(0x480);
     vmxon(address(vmxon_region));
-    hostile(seed);
+    hostile();
   }
   instructions();
   entry_controls_cases();
@@ -907,13 +883,12 @@ void main(void) {
   windows();
   ept();
   apic();
+  shadowing();
   host_state();
   again();
   vmclear(address(vmcs));
   expect("VMXOFF", "outcome", vmxoff(), 0);
   expect("VMREAD after VMXOFF is #UD", "outcome", vmread_outcome(REASON), 106);
   expect("CR4.VMXE can be cleared again", "outcome", set_cr4(cr4() & ~0x2000ul), 0);
-  say("done: ");
-  hex(cases); say(" cases (hexadecimal), "); hex(wrong); say(" wrong\n");
-  out8(0xf4, wrong ? 1 : 0);
+  finish();
 }

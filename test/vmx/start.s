@@ -4,12 +4,7 @@
 # --- int vm_enter(int resume): 0 an exit, 1 VMfailInvalid, 2 VMfailValid. Registers of the guest are in `guest_registers`.
 .globl vm_enter
 vm_enter:
-  push %rbx
-  push %rbp
-  push %r12
-  push %r13
-  push %r14
-  push %r15
+  save_registers
   mov $0x6c14, %edx
   lea -8(%rsp), %rax
   vmwrite %rax, %rdx
@@ -41,20 +36,11 @@ vm_left:
   mov %rdi, guest_registers + 56
   xor %eax, %eax
 3: popf
-  pop %r15
-  pop %r14
-  pop %r13
-  pop %r12
-  pop %rbp
-  pop %rbx
+  restore_registers
   ret
 
 # --- what guests run; each ends with VMCALL when it did not exit
-.macro guest name, text
-.globl g_\name, g_end_\name
-g_\name:
-  \text
-g_end_\name:
+.macro leave_guest
   vmcall
 .endm
 .globl g_vmcall

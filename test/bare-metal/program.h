@@ -1,4 +1,4 @@
-/* What a bare-metal test prints with: each case "ok NAME" or "BAD NAME: what was, what was expected". See start.s. */
+/* What every bare-metal test has: its console, on which each case is "ok NAME" or "BAD NAME: what was, what was expected"; the IDT; the command line. See start.s. */
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -45,3 +45,19 @@ static int told(const char *word) {
   return 0;
 }
 
+
+/* Exceptions go to their stubs, all interrupts to one. */
+static void fill_idt(void) {
+  for (int n = 0; n < 256; n++) {
+    u64 handler = n < 32 ? (u64)stubs + 16 * n : (u64)interrupt_stub;
+    u64 *entry = (u64 *)idt + 2 * n;
+    entry[0] = (handler & 0xffff) | 0x08 << 16 | 0x8e00ul << 32 | (handler & 0xffff0000) << 32;
+    entry[1] = 0;
+  }
+}
+/* The last line, and the end of the machine by the exit device. */
+static void finish(void) {
+  say("done: ");
+  hex(cases); say(" cases (hexadecimal), "); hex(wrong); say(" wrong\n");
+  out8(0xf4, wrong ? 1 : 0);
+}
