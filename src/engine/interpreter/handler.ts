@@ -25,7 +25,7 @@ function meaningNumber(meaning: Meaning): number {
 const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.operands.length === 0 && d.memory === undefined);
 /** A RIP-relative displacement so far up that adding the instruction's place in its page would leave 32 bits: the handler adds it then. */
 export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && d.memory.displacement > 0x7fff_0000n;
-export const isAbsolute = (d: Decoded): boolean => d.row.operands.some((o) => o[0] === 'O');
+export const isAbsolute = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'O' || d.row.operands[1]?.[0] === 'O';
 
 /** A jump or call whose target is computed. */
 export const isIndirect = (d: Decoded): boolean => (d.row.name === 'jmp' || d.row.name === 'call') && d.row.operands[0]?.[0] === 'E';

@@ -12,6 +12,7 @@ import { type Callee, calleeSignature } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { runNames } from './core-runs.ts';
 import { makeHandler, shapeKey } from './handler.ts';
+import { ShapeMap } from './shapes.ts';
 
 /** Handlers lie below, regions of translated code above. A region takes some 20 KiB of the host's memory with the machine code made of it. */
 const handlersEnd = 16_384;
@@ -37,6 +38,8 @@ export class Handlers {
   readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
   readonly #imports: Record<string, WebAssembly.ExportValue> = {};
   readonly #handlers = new Map<string, number>();
+  /** The same, by code mode: where nothing is restricted, and where it is. */
+  readonly #byShape = [new ShapeMap<number>(), new ShapeMap<number>()] as const;
   #next = firstHandler;
   #missing: { readonly index: number; readonly decoded: Decoded }[] = [];
   #nextSlot = handlersEnd;
@@ -115,6 +118,7 @@ export class Handlers {
   /** Forgets all handlers; no record may be left that names one. */
   forget(): void {
     this.#handlers.clear();
+    for (const shapes of this.#byShape) shapes.clear();
     this.#next = firstHandler;
   }
   get #restricted(): boolean {
@@ -122,13 +126,19 @@ export class Handlers {
   }
   /** The handler of an instruction; it is made in `compile`. */
   of(decoded: Decoded): number {
-    const key = (this.#restricted ? '!' : '') + shapeKey(decoded);
-    const known = this.#handlers.get(key);
-    if (known !== undefined) return known;
-    const index = this.#next++;
-    if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
-    this.#handlers.set(key, index);
-    this.#missing.push({ index, decoded });
+    const restricted = this.#restricted;
+    const shapes = this.#byShape[restricted ? 1 : 0];
+    let index = shapes.get(decoded);
+    if (index !== undefined) return index;
+    const key = (restricted ? '!' : '') + shapeKey(decoded);
+    index = this.#handlers.get(key);
+    if (index === undefined) {
+      index = this.#next++;
+      if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
+      this.#handlers.set(key, index);
+      this.#missing.push({ index, decoded });
+    }
+    shapes.set(decoded, index);
     return index;
   }
   /** The handler of bytes that are no instruction: it raises the fault. */

@@ -5,8 +5,8 @@ import { At } from '../../cpu/state.ts';
 import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { runNames, runSignature } from '../interpreter/core-runs.ts';
-import { shapeKey } from '../interpreter/handler.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
+import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
@@ -67,14 +67,14 @@ class PageView implements Code {
   readonly #address: bigint;
   readonly #mode: number;
   readonly #pages = new Map<number, number | undefined>();
-  readonly #traits: Map<string, Trait>;
+  readonly #traits: ShapeMap<Trait>;
 
   constructor(
     p: Processor,
     interpreter: Interpreter,
     translator: Translator,
     decoder: Decoder,
-    traits: Map<string, Trait>,
+    traits: ShapeMap<Trait>,
     page: number,
     { address, mode }: Pick<Hot, 'address' | 'mode'>,
   ) {
@@ -116,11 +116,10 @@ class PageView implements Code {
   trait(decoded: Decoded): Trait {
     // a constant can decide whether flags are set
     if (decoded.immediates.length > 0 && decoded.row.operands[0]?.[0] !== 'J') return traitOf(decoded, this.restricted);
-    const key = (this.restricted ? '!' : '') + shapeKey(decoded);
-    let trait = this.#traits.get(key);
+    let trait = this.#traits.get(decoded);
     if (!trait) {
       trait = traitOf(decoded, this.restricted);
-      this.#traits.set(key, trait);
+      this.#traits.set(decoded, trait);
     }
     return trait;
   }
@@ -163,7 +162,7 @@ export class Translator implements Translation {
   #waited = 0;
   /** Instructions run so far, about. */
   #run = 0;
-  readonly #traits = new Map<string, Trait>();
+  readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
   /** How often what happened; for profiles. */
   readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0 };
 
@@ -220,7 +219,8 @@ export class Translator implements Translation {
     for (const region of regions) this.#interpreter.release(region.slot);
     this.#installed.clear();
     this.#entries.clear();
-    this.#traits.clear();
+    this.#traits.plain.clear();
+    this.#traits.restricted.clear();
     this.#pending.clear();
     this.#pendingCount = 0;
   }
@@ -242,7 +242,8 @@ export class Translator implements Translation {
     for (const [page, { address, mode, offsets }] of pending) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region made before
-        const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, this.#traits, page, { address, mode });
+        const traits = this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'];
+        const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, traits, page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
         const region = this.#region(blocks, view);
