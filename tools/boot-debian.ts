@@ -24,10 +24,10 @@ const toShell: readonly Step[] = [
 ];
 
 prepare();
-await drive('cloud kernel to a shell', ['--kernel', kernelIn(root), '--initrd', 'guest/initramfs.cpio.zst'], toShell, 120);
+await drive('cloud kernel to a shell', ['--kernel', kernelIn(root), '--initrd', 'guest/initramfs.cpio.gz'], toShell, 120);
 await drive(
   'generic kernel to a shell',
-  ['--kernel', kernelIn(join(work, 'generic')), '--initrd', 'guest/initramfs.cpio.zst'],
+  ['--kernel', kernelIn(join(work, 'generic')), '--initrd', 'guest/initramfs.cpio.gz'],
   toShell,
   180,
 );

@@ -23,7 +23,7 @@ async function kvm(): Promise<void> {
   const initrd = join(work, 'nested.img');
   writeFileSync(
     initrd,
-    nestedInitrd(new Uint8Array(readFileSync('guest/bzImage')), new Uint8Array(readFileSync('guest/initramfs.cpio.zst'))),
+    nestedInitrd(new Uint8Array(readFileSync('guest/bzImage')), new Uint8Array(readFileSync('guest/initramfs.cpio.gz'))),
   );
   const guest = ['--kernel', 'guest/bzImage', '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '512'];
   const boot = (parameters: string, options: string): readonly Step[] => [
@@ -69,11 +69,11 @@ async function debian(): Promise<void> {
   const root = join(work, 'kvm-root');
   const image = join(work, 'kvm-root.img');
   makeDebianRoot(root, 'linux-image-amd64,qemu-system-x86');
-  shell(`mkdir -p ${root}/root/guest; cp guest/bzImage guest/initramfs.cpio.zst ${root}/root/guest/`);
+  shell(`mkdir -p ${root}/root/guest; cp guest/bzImage guest/initramfs.cpio.gz ${root}/root/guest/`);
   makeImage(root, image, '2500M');
-  const qemu = 'qemu-system-x86_64 -enable-kvm -nographic -smp 2 -m 384 -initrd guest/initramfs.cpio.zst -append "console=ttyS0 quiet"';
+  const qemu = 'qemu-system-x86_64 -enable-kvm -nographic -smp 2 -m 384 -initrd guest/initramfs.cpio.gz -append "console=ttyS0 quiet"';
   const devices = '-netdev user,id=n,tftp=/root/guest -device virtio-net-pci,netdev=n -drive file=disk.img,if=virtio,format=raw';
-  const file = 'initramfs.cpio.zst';
+  const file = 'initramfs.cpio.gz';
   await drive(
     'Debian with its QEMU: two processors, disk, network; then Debian\u2019s kernel at level 2',
     [...debianGuest(root, image, 1536), '--cpu', vmx],
@@ -119,10 +119,10 @@ async function svm(): Promise<void> {
     ...['lib/m', 'boot'].map(cpioFolder),
     ...names.map((name) => cpioFile(`lib/m/${basename(name)}.ko`, module(name))),
     cpioFile('boot/bzImage', new Uint8Array(readFileSync('guest/bzImage'))),
-    cpioFile('boot/initramfs', new Uint8Array(readFileSync('guest/initramfs.cpio.zst'))),
+    cpioFile('boot/initramfs', new Uint8Array(readFileSync('guest/initramfs.cpio.gz'))),
   ];
   const initrd = join(work, 'svm.img');
-  writeFileSync(initrd, appendCpio(new Uint8Array(readFileSync('guest/initramfs.cpio.zst')), files));
+  writeFileSync(initrd, appendCpio(new Uint8Array(readFileSync('guest/initramfs.cpio.gz')), files));
   const kernel = kernelIn(root);
   const guest = ['--kernel', kernel, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--memory', '512'];
   const boot = (parameters: string, options: string): readonly Step[] => [

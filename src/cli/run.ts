@@ -11,6 +11,7 @@ import type { EngineProfile } from '../engine/profile.ts';
 import { Runner } from '../host/runner.ts';
 import { FileDisk } from './file-disk.ts';
 import { defaultGuest, readFile, reason } from './files.ts';
+import { unpackInitrd } from './initrd.ts';
 import { nestedInitrd, withVmx } from './nested.ts';
 import { command } from './prompt.ts';
 import { Terminal } from './terminal.ts';
@@ -18,6 +19,8 @@ import { unpack } from './unpack.ts';
 
 /** Kernels up to this size are unpacked in a blink. */
 const quietKernelBytesMax = 4 * 2 ** 20;
+/** The guest holds an initramfs twice while it copies it: of each MiB it has, an unpacked one may take so much. */
+const initrdBytesPerMiB = 2 ** 20 / 8;
 const defaultAppend = 'console=ttyS0 quiet';
 
 function optionsOf(raw: Record<string, unknown>): RunOptions {
@@ -107,7 +110,7 @@ class Session {
     return {
       memoryMiB: o.memoryMiB,
       kernel: { name: kernelPath, data: kernel },
-      ...(initrd === undefined ? {} : { initrd: { name: initrdPath ?? '', data: o.nested > 0 ? nestedInitrd(kernel, initrd) : initrd } }),
+      ...(initrd === undefined ? {} : { initrd: { name: initrdPath ?? '', data: this.#initrd(kernel, initrd) } }),
       modules: o.modules.map((m) => ({ name: m.path, arguments: m.arguments, data: readFile(m.path, '--module') })),
       commandLine: `${o.append ?? defaultAppend}${o.nested > 0 ? ` nested=${o.nested}` : ''}`,
       cpu: o.nested > 0 || o.turtles ? withVmx(o.cpu) : o.cpu,
@@ -117,6 +120,10 @@ class Session {
       profile: o.profile,
       seed: o.seed ?? (o.deterministic ? 1n : randomBytes(8).readBigUInt64LE()),
     };
+  }
+  #initrd(kernel: Uint8Array, initrd: Uint8Array): Uint8Array {
+    const { nested, memoryMiB } = this.#options;
+    return unpackInitrd(nested > 0 ? nestedInitrd(kernel, initrd) : initrd, memoryMiB * initrdBytesPerMiB);
   }
   #world(): MachineWorld {
     const o = this.#options;

@@ -16,7 +16,7 @@ export async function deterministicMachine(wishes: Partial<MachineConfig>) {
     {
       memoryMiB: 128,
       commandLine: 'console=ttyS0 quiet',
-      ...(wishes.kernel ? {} : { initrd: file('initramfs.cpio.zst') }),
+      ...(wishes.kernel ? {} : { initrd: file('initramfs.cpio.gz') }),
       kernel: file('bzImage'),
       deterministic: true,
       seed: 1n,

@@ -59,7 +59,7 @@ test('a hypervisor that writes random values to VMCSs and EPT tables harms nobod
 
 const file = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`../../guest/${name}`, import.meta.url)));
 function nestedMachine() {
-  const [kernel, initrd] = [file('bzImage'), file('initramfs.cpio.zst')];
+  const [kernel, initrd] = [file('bzImage'), file('initramfs.cpio.gz')];
   return deterministicMachine({
     memoryMiB: 512,
     kernel: { name: 'bzImage', data: kernel },
