@@ -6,12 +6,16 @@ import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
 import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
+/** Stores one behind the other from the start of a page this far fill it, as far as can be told. */
+const fillBytes = 64;
 
 export class Paging extends PageWalk {
   readonly #v: Vcpu;
   readonly #quad = new BigUint64Array(1);
   readonly #halves = new Int32Array(this.#quad.buffer);
   #high = 0;
+  /** Where the next store would go on filling a page; -1 when none is being filled. */
+  #fillEnd = -1;
 
   constructor(v: Vcpu) {
     super(v);
@@ -139,6 +143,13 @@ export class Paging extends PageWalk {
     if (frame !== 0) this.#fillWrite(low, high, page, frame);
     this.#storePhysical(page * pageBytes + offset, scratch, size);
   }
+  /** Decoded code there is dropped; with the code of the whole rest of a page that is being filled from its start, which then needs no slow stores any more. */
+  #noteStore(frame: number, offset: number, size: number): void {
+    const at = frame * pageBytes + offset;
+    const inFill = offset === 0 || at === this.#fillEnd;
+    this.#fillEnd = inFill ? at + size : -1;
+    this.#v.space.noteWrite(frame, offset, inFill && offset >= fillBytes ? pageBytes : offset + size);
+  }
   #storePhysical(address: number, from: number, size: number): void {
     const { pool, space } = this.#v;
     const page = Math.floor(address / pageBytes);
@@ -147,7 +158,7 @@ export class Paging extends PageWalk {
     if (frame !== 0) {
       const to = frame * pageBytes + (address % pageBytes);
       pool.bytes.copyWithin(to, from, from + size);
-      space.noteWrite(frame, address % pageBytes, (address % pageBytes) + size);
+      this.#noteStore(frame, address % pageBytes, size);
       return;
     }
     if (this.#isGuarded(address)) return this.guarded?.write(address % pageBytes, size, pool.view.getUint32(from, true));
