@@ -5,7 +5,7 @@
 import { offsetOf } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import { memoryCode } from '../wasm/graph.ts';
-import { type ModuleBuilder, signedLeb, unsignedLeb } from '../wasm/module.ts';
+import { type ModuleBuilder, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
 import { Float, Op } from '../wasm/opcodes.ts';
 
 export type FastFloat =
@@ -45,7 +45,7 @@ const relevant = 0xffe0;
 
 const get = (n: number): number[] => [Op.localGet, n];
 const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb(BigInt(n))];
+const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
 
 type Size = 32 | 64;
 const exponentShift = { 32: 23n, 64: 52n } as const;

@@ -4,7 +4,7 @@
  */
 import { offsetOf, Rights, Segment } from '../../cpu/state.ts';
 import { memoryCode } from '../wasm/graph.ts';
-import { type ModuleBuilder, signedLeb, unsignedLeb } from '../wasm/module.ts';
+import { type ModuleBuilder, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 
 export const legacyNames = ['linear', 'stackTop', 'push', 'release'] as const;
@@ -13,7 +13,7 @@ export const legacyParameters: Readonly<Record<LegacyName, number>> = { linear: 
 
 const get = (n: number): number[] => [Op.localGet, n];
 const set = (n: number): number[] => [Op.localSet, n];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb(BigInt(n))];
+const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
 const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
 const call = (index: number): number[] => [Op.call, ...unsignedLeb(index)];
 const mask32 = [...i64(0xffff_ffffn), Op.i64And];

@@ -4,7 +4,7 @@
  */
 import { offsetOf } from '../../cpu/state.ts';
 import { memoryCode } from '../wasm/graph.ts';
-import { type ModuleBuilder, type Signature, signedLeb } from '../wasm/module.ts';
+import { type ModuleBuilder, type Signature, signedLeb, signedLeb32 } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 
 export const runNames = ['storeRun', 'moveRun'] as const;
@@ -15,7 +15,7 @@ export const runSignature: Signature = { parameters: ['i32', 'i64', 'i64', 'i64'
 const get = (n: number): number[] => [Op.localGet, n];
 const set = (n: number): number[] => [Op.localSet, n];
 const tee = (n: number): number[] => [Op.localTee, n];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb(BigInt(n))];
+const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
 const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
 const memoryFill = [0xfc, 11, 0];
 const memoryCopy = [0xfc, 10, 0, 0];

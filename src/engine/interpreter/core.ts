@@ -4,7 +4,7 @@
  */
 import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
 import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
-import { ModuleBuilder, signedLeb, unsignedLeb, type ValueType } from '../wasm/module.ts';
+import { ModuleBuilder, signedLeb, signedLeb32, unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
@@ -14,12 +14,12 @@ import { asItself, Record } from './record.ts';
 const get = (n: number): number[] => [Op.localGet, n];
 const set = (n: number): number[] => [Op.localSet, n];
 const tee = (n: number): number[] => [Op.localTee, n];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb(BigInt(n))];
+const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
 const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
-const load32 = (offset: number): number[] => memoryCode(Op.i32Load, offset);
-const load64 = (offset: number): number[] => memoryCode(Op.i64Load, offset);
-const store32 = (offset: number): number[] => memoryCode(Op.i32Store, offset);
-const store64 = (offset: number): number[] => memoryCode(Op.i64Store, offset);
+const load32 = (offset: number): readonly number[] => memoryCode(Op.i32Load, offset);
+const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, offset);
+const store32 = (offset: number): readonly number[] => memoryCode(Op.i32Store, offset);
+const store64 = (offset: number): readonly number[] => memoryCode(Op.i64Store, offset);
 
 /** Offset of an entry in a direct-mapped table of 1024 entries: bits 12 to 21 of the address. */
 const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0x3ff0), Op.i32And];
@@ -79,7 +79,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
 
   const indices: Partial<globalThis.Record<string, number>> = {};
-  const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: number[]): void => {
+  const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: readonly number[]): void => {
     indices[name] = module.add({
       name, signature: { parameters: ['i32', 'i64'], results: [type] }, locals: ['i32'],
       code: [

@@ -5,6 +5,8 @@ import { isFarRelative } from './handler.ts';
 
 const sizeNumbers: Readonly<Record<number, number>> = { 8: 0, 16: 1, 32: 2, 64: 3 };
 
+/** More than any of `variant`. */
+const variants = 2 ** 24;
 /** All that can make two instructions of a row differ in shape. */
 function variant(d: Decoded): number {
   const { form } = d;
@@ -16,16 +18,17 @@ function variant(d: Decoded): number {
 export class ShapeMap<T> {
   readonly #rows = new Map<Instruction, Map<number, T>>();
 
-  get(d: Decoded): T | undefined {
-    return this.#rows.get(d.row)?.get(variant(d));
+  /** `kind`, 0 to 63: what else the value depends on. */
+  get(d: Decoded, kind = 0): T | undefined {
+    return this.#rows.get(d.row)?.get(variant(d) + kind * variants);
   }
-  set(d: Decoded, value: T): void {
-    let variants = this.#rows.get(d.row);
-    if (!variants) {
-      variants = new Map();
-      this.#rows.set(d.row, variants);
+  set(d: Decoded, value: T, kind = 0): void {
+    let values = this.#rows.get(d.row);
+    if (!values) {
+      values = new Map();
+      this.#rows.set(d.row, values);
     }
-    variants.set(variant(d), value);
+    values.set(variant(d) + kind * variants, value);
   }
   clear(): void {
     this.#rows.clear();

@@ -98,7 +98,7 @@ export const repeats = (d: Decoded): boolean => d.row.string === true && d.form.
 const endsBlock = (step: Step): boolean =>
   !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
-const targetOf = (step: Step): number => behindOf(step) + Number(BigInt.asIntN(64, step.decoded.immediates[0] ?? 0n));
+const targetOf = (step: Step): number => behindOf(step) + Number(step.decoded.immediates[0] ?? 0n);
 
 class Discovery {
   readonly #code: Code;
@@ -175,6 +175,31 @@ class Discovery {
   }
 }
 
+type Ways = Pick<Block, 'target' | 'guesses' | 'behind' | 'returnTo'>;
+const noGuesses: readonly number[] = [];
+
+/** Where control goes behind the last instruction of a block. */
+function waysFrom(context: Context, last: Step, blockAt: (context: Context | undefined, offset: number) => number | undefined): Ways {
+  const ways: { -readonly [K in keyof Ways]: Ways[K] } = { target: undefined, guesses: noGuesses, behind: undefined, returnTo: undefined };
+  const { decoded, trait } = last;
+  const behind = behindOf(last);
+  const guesses = (find: (target: number) => number | undefined): readonly number[] =>
+    (context.guesses.get(last.offset) ?? noGuesses).map(find).filter((n) => n !== undefined);
+  const callee = (target: number): number | undefined => blockAt(context.calls.get(callKey(behind, target)), target);
+  if (!endsBlock(last)) ways.behind = blockAt(context, behind);
+  else if (!trait.translated) return ways;
+  else if (isCall(decoded)) {
+    if (isRelative(decoded)) ways.target = callee(targetOf(last));
+    else ways.guesses = guesses(callee);
+  } else if (isReturn(decoded)) ways.returnTo = blockAt(context.caller, context.behind);
+  else {
+    if (isRelative(decoded)) ways.target = blockAt(context, targetOf(last));
+    else ways.guesses = guesses((target) => blockAt(context, target));
+    if (!decoded.row.ends) ways.behind = blockAt(context, behind);
+  }
+  return ways;
+}
+
 /** Blocks of the region around a hot place. What does not fit is left out. */
 export function discover(code: Code, start: number): readonly Block[] {
   const found = new Discovery(code, start);
@@ -195,26 +220,8 @@ export function discover(code: Code, start: number): readonly Block[] {
       steps.push(step);
       if (endsBlock(step)) break;
     }
-    const last = steps.at(-1) as Step;
-    const behind = behindOf(last);
-    const { decoded, trait } = last;
+    const ways = waysFrom(context, steps[steps.length - 1] as Step, blockAt);
     const entered = context === found.root && found.entered.has(offset);
-    const none = { target: undefined, guesses: [], behind: undefined, returnTo: undefined };
-    const guesses = (find: (target: number) => number | undefined): number[] =>
-      (context.guesses.get(last.offset) ?? []).map(find).filter((n) => n !== undefined);
-    const callee = (target: number): number | undefined => blockAt(context.calls.get(callKey(behind, target)), target);
-    const block = { offset, steps, entered };
-    if (!endsBlock(last)) return { ...block, ...none, behind: blockAt(context, behind) };
-    if (!trait.translated) return { ...block, ...none };
-    if (isCall(decoded))
-      return { ...block, ...none, ...(isRelative(decoded) ? { target: callee(targetOf(last)) } : { guesses: guesses(callee) }) };
-    if (isReturn(decoded)) return { ...block, ...none, returnTo: blockAt(context.caller, context.behind) };
-    return {
-      ...block,
-      ...none,
-      guesses: guesses((target) => blockAt(context, target)),
-      target: isRelative(decoded) ? blockAt(context, targetOf(last)) : undefined,
-      behind: decoded.row.ends ? undefined : blockAt(context, behind),
-    };
+    return { offset, steps, target: ways.target, guesses: ways.guesses, behind: ways.behind, returnTo: ways.returnTo, entered };
   });
 }

@@ -14,7 +14,7 @@ export abstract class LazyFlags extends WasmOps {
   /** What is known of the flags at the place that is being made. */
   kind: FlagKind;
   /** Operands of sums and differences of this instruction. */
-  readonly #operands = new Map<Node, readonly [Node, Node]>();
+  #operands: Map<Node, readonly [Node, Node]> | undefined;
 
   constructor(kind: FlagKind) {
     super();
@@ -31,14 +31,18 @@ export abstract class LazyFlags extends WasmOps {
     this.noteFlags();
   }
 
+  #noteOperands(result: Node, a: Node, b: Node): void {
+    this.#operands ??= new Map();
+    this.#operands.set(result, [a, b]);
+  }
   override add(a: Node, b: Node): Node {
     const sum = super.add(a, b);
-    this.#operands.set(sum, [a, b]);
+    this.#noteOperands(sum, a, b);
     return sum;
   }
   override sub(a: Node, b: Node): Node {
     const difference = super.sub(a, b);
-    this.#operands.set(difference, [a, b]);
+    this.#noteOperands(difference, a, b);
     return difference;
   }
 
@@ -50,7 +54,7 @@ export abstract class LazyFlags extends WasmOps {
       this.#write('flagB', this.zeroExtend(b, size));
     }
     this.#write('flagResult', extended);
-    const [x, y] = this.#operands.get(result) ?? [];
+    const [x, y] = this.#operands?.get(result) ?? [];
     this.kind = { rule, size: rule === 'logic' ? 64 : size, exact: (rule === 'add' || rule === 'sub') && x === a && y === b };
   }
   override setFlagBits(bits: FlagBits<Node>): void {

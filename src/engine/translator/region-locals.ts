@@ -104,7 +104,7 @@ export class RegionLocals implements GraphHost {
   }
 }
 
-function loadOf(name: LocalName): number[] | undefined {
+function loadOf(name: LocalName): readonly number[] | undefined {
   if (name.startsWith('gpr')) return memoryCode(Op.i64Load, offsetOf('gpr', Number(name.slice(3))));
   if (name.startsWith('xmm')) return simdMemoryCode(Simd.load, offsetOf('xmm', Number(name.slice(3))));
   switch (name) {

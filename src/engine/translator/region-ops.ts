@@ -78,8 +78,8 @@ export class RegionOps extends LazyFlags {
   readonly #known: Known;
   readonly #widths: number[];
   /** Which register a low lane was read from; which numbers are plain results of this instruction, and of what size. */
-  readonly #lanes = new Map<Node, number>();
-  readonly #results = new Map<Node, 32 | 64>();
+  #lanes: Map<Node, number> | undefined;
+  #results: Map<Node, 32 | 64> | undefined;
   /** Something of the machine's state was changed: from here on the instruction must run to its end. */
   #changed = false;
   #ended = false;
@@ -120,8 +120,15 @@ export class RegionOps extends LazyFlags {
     if (this.#changed) throw new NotTranslated(`${why} after a change`);
     this.#leave(exitWord(Outcome.asItself, this.#place.retired), this.#place.offset);
   }
+  /** Like `when`, for a way out of the region: nothing that is known changes on the other side. */
   #giveUpIf(condition: Node, why: string): void {
-    this.when(condition, () => this.#giveUp(why));
+    if (this.#done) return;
+    if (condition.constant !== undefined) {
+      if (condition.constant !== 0n) this.#giveUp(why);
+      return;
+    }
+    this.graph.branch(this.truth(condition), () => this.#giveUp(why));
+    this.#ended = false;
   }
   helper(name: HelperName, ...args: Node[]): Node {
     if (name === 'segmentSelector' && args[0]?.constant !== undefined) return this.selector(Number(args[0].constant));
@@ -347,21 +354,26 @@ export class RegionOps extends LazyFlags {
     else if (fast.mode > 0) this.#giveUpIf(modeBelow(fast.mode), 'MXCSR');
     if (result.safe) this.#giveUpIf(this.isZero(result.safe), 'result');
     if (op !== 'compare' && op !== 'comi' && op !== 'ucomi' && !op.endsWith('Int32') && !op.endsWith('Int64'))
-      this.#results.set(result.value, op === 'toOther' ? (size === 64 ? 32 : 64) : size);
+      this.#noteResult(result.value, op === 'toOther' ? (size === 64 ? 32 : 64) : size);
     return result.value;
+  }
+  #noteResult(value: Node, size: 32 | 64): void {
+    this.#results ??= new Map();
+    this.#results.set(value, size);
   }
   /** The low lane of a register, for the checks of `float`. */
   noteLane(lane: Node, register: number): void {
+    this.#lanes ??= new Map();
     this.#lanes.set(lane, register);
   }
   #isPlain(n: Node, size: 32 | 64): boolean {
-    const register = this.#lanes.get(n);
-    return this.#results.get(n) === size || (register !== undefined && this.#known.plain.get(register) === size);
+    const register = this.#lanes?.get(n);
+    return this.#results?.get(n) === size || (register !== undefined && this.#known.plain.get(register) === size);
   }
   /** Writes the low lane of a register. */
   setLane(register: number, size: Size, value: Node): void {
     this.setXmm(register, this.withLane(this.xmm(register), size, 0, value));
-    const plain = this.#results.get(value);
+    const plain = this.#results?.get(value);
     if (plain !== undefined && plain === size && this.#nested === 0) this.#known.plain.set(register, plain);
   }
 

@@ -3,7 +3,7 @@ import { assert } from '../../base/assert.ts';
 import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
-import { type FunctionBody, signedLeb, unsignedLeb } from '../wasm/module.ts';
+import { type FunctionBody, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
 import { type Block, pageOf, repeats, type Step } from './discover.ts';
@@ -154,7 +154,7 @@ export class Region {
     if (locals.has('hostFloat')) {
       // the control bits are the default; shifted up when precision is sticky
       const load = [Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('mxcsr'))];
-      const bits = (mask: number): number[] => [Op.i32Const, ...signedLeb(BigInt(mask)), Op.i32And];
+      const bits = (mask: number): number[] => [Op.i32Const, ...signedLeb32(mask), Op.i32And];
       out.push(...load, ...bits(0xffc0), Op.i32Const, ...signedLeb(0x1f80n), Op.i32Eq);
       out.push(...load, Op.i32Const, 5, Op.i32ShrU, ...bits(1), Op.i32Shl);
       out.push(Op.localSet, ...unsignedLeb(locals.named('hostFloat')));
@@ -168,7 +168,7 @@ export class Region {
       Op.localGet,
       ...unsignedLeb(locals.named(name)),
     ];
-    const i32 = (value: number): number[] => [Op.i32Const, ...signedLeb(BigInt(value))];
+    const i32 = (value: number): number[] => [Op.i32Const, ...signedLeb32(value)];
     out.push(...locals.stores());
     if (locals.setsFlags) {
       out.push(Op.localGet, 0, ...get('flagWord'), ...memoryCode(Op.i32Store, offsetOf('flagBits')));
@@ -233,14 +233,13 @@ export class Region {
   }
   #spend(out: number[], retired: number): void {
     const fuel = unsignedLeb(this.#locals.named('fuel'));
-    out.push(Op.localGet, ...fuel, Op.i32Const, ...signedLeb(BigInt(retired)), Op.i32Sub, Op.localSet, ...fuel);
+    out.push(Op.localGet, ...fuel, Op.i32Const, ...signedLeb32(retired), Op.i32Sub, Op.localSet, ...fuel);
   }
   #exit(out: number[], kind: FlagKind, word: number, offset: number | undefined): void {
     const n = this.#exitKinds.findIndex((k) => sameKind(k, kind));
     assert(n >= 0, 'exit announced');
-    out.push(Op.i32Const, ...signedLeb(BigInt(word)), Op.localSet, ...unsignedLeb(this.#locals.named('exit')));
-    if (offset !== undefined)
-      out.push(Op.i32Const, ...signedLeb(BigInt(offset)), Op.localSet, ...unsignedLeb(this.#locals.named('exitOffset')));
+    out.push(Op.i32Const, ...signedLeb32(word), Op.localSet, ...unsignedLeb(this.#locals.named('exit')));
+    if (offset !== undefined) out.push(Op.i32Const, ...signedLeb32(offset), Op.localSet, ...unsignedLeb(this.#locals.named('exitOffset')));
     out.push(Op.br, ...unsignedLeb(this.#locals.depth - (this.#exitDepths[n] as number)));
   }
 
@@ -300,7 +299,7 @@ export class Region {
   #checkFuel(node: number, out: number[]): void {
     const kind = this.#isLanding(node) ? vectorKind : this.#kind(node);
     out.push(Op.localGet, ...unsignedLeb(this.#locals.named('fuel')));
-    out.push(Op.i32Const, ...signedLeb(BigInt(this.#fuelNeeded[node] ?? 0)), Op.i32LtS);
+    out.push(Op.i32Const, ...signedLeb32(this.#fuelNeeded[node] ?? 0), Op.i32LtS);
     this.#open(out, Op.if);
     this.#exitUnstarted(node, kind, out);
     this.#close(out);
@@ -338,21 +337,14 @@ export class Region {
       0,
       ...memoryCode(Op.i32Load, offsetOf('codeMode')),
       Op.i32Const,
-      ...signedLeb(BigInt(codeTlbSpread)),
+      ...signedLeb32(codeTlbSpread),
       Op.i32Mul,
       Op.i32Add,
     );
-    out.push(Op.i32Const, ...signedLeb(BigInt(codeTlbMask)), Op.i32And);
+    out.push(Op.i32Const, ...signedLeb32(codeTlbMask), Op.i32And);
     out.push(Op.localGet, 0, Op.i32Add, Op.localTee, ...entry, ...memoryCode(Op.i64Load, codeTlbOffset));
     out.push(Op.localGet, ...address, Op.localGet, 0, ...memoryCode(Op.i64Load, offsetOf('codeMode')), Op.i64Or, Op.i64Ne);
-    out.push(
-      Op.localGet,
-      ...entry,
-      ...memoryCode(Op.i32Load, codeTlbOffset + 8),
-      Op.i32Const,
-      ...signedLeb(BigInt(this.#mapOf(page))),
-      Op.i32Ne,
-    );
+    out.push(Op.localGet, ...entry, ...memoryCode(Op.i32Load, codeTlbOffset + 8), Op.i32Const, ...signedLeb32(this.#mapOf(page)), Op.i32Ne);
     out.push(Op.i32Or);
     this.#open(out, Op.if);
     this.#exit(out, kind, exitWord(Outcome.goOn, retired), target.offset);
@@ -362,7 +354,7 @@ export class Region {
   #land(to: number, out: number[]): void {
     const kind = this.#kind(to);
     if (kind.rule === 'vector') return;
-    out.push(Op.localGet, ...unsignedLeb(this.#locals.named('flagWord')), Op.i32Const, ...signedLeb(BigInt(differenceBits)), Op.i32And);
+    out.push(Op.localGet, ...unsignedLeb(this.#locals.named('flagWord')), Op.i32Const, ...signedLeb32(differenceBits), Op.i32And);
     this.#open(out, Op.if);
     this.#exitUnstarted(to, vectorKind, out);
     this.#close(out);
@@ -376,7 +368,7 @@ export class Region {
       out.push(Op.br, ...unsignedLeb(this.#locals.depth - (depth as number)));
     };
     if (s.isIrreducible(from, to)) {
-      out.push(Op.i32Const, ...signedLeb(BigInt(s.dispatched.indexOf(to))), Op.localSet, ...unsignedLeb(this.#locals.named('entry')));
+      out.push(Op.i32Const, ...signedLeb32(s.dispatched.indexOf(to)), Op.localSet, ...unsignedLeb(this.#locals.named('entry')));
       br(this.#loopDepths.get(dispatcher));
     } else if (s.isBack(from, to)) br(this.#loopDepths.get(to));
     else if (s.isMerge(to)) br(this.#mergeDepths.get(to));

@@ -56,6 +56,10 @@ interface Made {
   readonly view: PageView;
 }
 
+/** What of an instruction's constant can decide how it leaves the flags: a shift's count, as far as it is looked at. */
+const constantKind = ({ immediates, row }: Decoded): number =>
+  immediates.length > 0 && row.operands.includes('Ib') ? Number((immediates[0] ?? 0n) & 63n) : 0;
+
 /** The pages around a region's first page, as the code TLB has them. */
 class PageView implements Code {
   readonly restricted: boolean;
@@ -114,12 +118,11 @@ class PageView implements Code {
     return typeof decoded === 'string' ? undefined : decoded;
   }
   trait(decoded: Decoded): Trait {
-    // a constant can decide whether flags are set
-    if (decoded.immediates.length > 0 && decoded.row.operands[0]?.[0] !== 'J') return traitOf(decoded, this.restricted);
-    let trait = this.#traits.get(decoded);
+    const kind = constantKind(decoded);
+    let trait = this.#traits.get(decoded, kind);
     if (!trait) {
       trait = traitOf(decoded, this.restricted);
-      this.#traits.set(decoded, trait);
+      this.#traits.set(decoded, trait, kind);
     }
     return trait;
   }

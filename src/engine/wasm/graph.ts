@@ -7,6 +7,7 @@ import { signedLeb, unsignedLeb, type ValueType } from './module.ts';
 import { Op, Simd } from './opcodes.ts';
 
 export interface Node {
+  readonly kind: 'node';
   readonly type: ValueType;
   /** Emitted after the arguments. */
   readonly code: readonly number[];
@@ -24,7 +25,7 @@ export interface Node {
 }
 
 type Statement =
-  | { readonly kind: 'node'; readonly node: Node }
+  | Node
   | { readonly kind: 'effect'; readonly args: readonly Node[]; readonly code: readonly number[] }
   | { readonly kind: 'set'; readonly local: number; readonly value: Node }
   | { readonly kind: 'place'; readonly emit: (out: number[]) => void }
@@ -44,6 +45,29 @@ export interface GraphHost {
   leave(): void;
 }
 
+const noArguments: readonly Node[] = [];
+const localGets: readonly (readonly number[])[] = Array.from({ length: 256 }, (_, n) => [Op.localGet, ...unsignedLeb(n)]);
+const localGet = (index: number): readonly number[] => localGets[index] ?? [Op.localGet, ...unsignedLeb(index)];
+
+interface Constant {
+  readonly code: readonly number[];
+  readonly unsigned: bigint;
+  readonly bits: number;
+}
+function makeConstant(type: 'i32' | 'i64', value: bigint): Constant {
+  const wrapped = BigInt.asIntN(type === 'i32' ? 32 : 64, value);
+  const code = [type === 'i32' ? Op.i32Const : Op.i64Const, ...signedLeb(wrapped)];
+  const unsigned = BigInt.asUintN(64, value);
+  const bits = unsigned < 0x1_0000_0000n ? 32 - Math.clz32(Number(unsigned)) || 1 : 64;
+  return { code, unsigned, bits };
+}
+const smallConstants = {
+  i32: Array.from({ length: 256 }, (_, n) => makeConstant('i32', BigInt(n))),
+  i64: Array.from({ length: 256 }, (_, n) => makeConstant('i64', BigInt(n))),
+} as const;
+const constantOf = (type: 'i32' | 'i64', value: bigint): Constant =>
+  (value >= 0n && value < 256n && smallConstants[type][Number(value)]) || makeConstant(type, value);
+
 export class Graph {
   readonly #host: GraphHost;
   #current: Statement[] = [];
@@ -56,28 +80,49 @@ export class Graph {
   }
 
   node(type: ValueType, code: readonly number[], args: readonly Node[], pure: boolean, bits = 64): Node {
-    const node: Node = { type, code, args, constant: undefined, bits, pure, leaf: -1, uses: 0, emitted: 0, local: -1 };
+    const node: Node = { kind: 'node', type, code, args, constant: undefined, bits, pure, leaf: -1, uses: 0, emitted: 0, local: -1 };
     for (const a of args) a.uses++;
-    this.#current.push({ kind: 'node', node });
+    this.#current.push(node);
     return node;
   }
   constant(type: 'i32' | 'i64', value: bigint): Node {
-    const wrapped = BigInt.asIntN(type === 'i32' ? 32 : 64, value);
-    const code = [type === 'i32' ? Op.i32Const : Op.i64Const, ...signedLeb(wrapped)];
-    const unsigned = BigInt.asUintN(64, value);
-    const bits = unsigned < 0x1_0000_0000n ? 32 - Math.clz32(Number(unsigned)) || 1 : 64;
-    return { type, code, args: [], constant: unsigned, bits, pure: true, leaf: -1, uses: 0, emitted: 0, local: -1 };
+    const { code, unsigned, bits } = constantOf(type, value);
+    return { kind: 'node', type, code, args: noArguments, constant: unsigned, bits, pure: true, leaf: -1, uses: 0, emitted: 0, local: -1 };
   }
   /** A local nobody sets. */
   parameter(index: number): Node {
-    const code = [Op.localGet, ...unsignedLeb(index)];
-    return { type: 'i32', code, args: [], constant: undefined, bits: 32, pure: true, leaf: -1, uses: 0, emitted: 0, local: -1 };
+    const code = localGet(index);
+    return {
+      kind: 'node',
+      type: 'i32',
+      code,
+      args: noArguments,
+      constant: undefined,
+      bits: 32,
+      pure: true,
+      leaf: -1,
+      uses: 0,
+      emitted: 0,
+      local: -1,
+    };
   }
   /** The value that a local has here. */
   read(type: ValueType, local: number, bits = 64): Node {
-    const code = [Op.localGet, ...unsignedLeb(local)];
-    const node: Node = { type, code, args: [], constant: undefined, bits, pure: true, leaf: local, uses: 0, emitted: 0, local: -1 };
-    this.#current.push({ kind: 'node', node });
+    const code = localGet(local);
+    const node: Node = {
+      kind: 'node',
+      type,
+      code,
+      args: noArguments,
+      constant: undefined,
+      bits,
+      pure: true,
+      leaf: local,
+      uses: 0,
+      emitted: 0,
+      local: -1,
+    };
+    this.#current.push(node);
     return node;
   }
   set(local: number, value: Node): void {
@@ -124,8 +169,8 @@ export class Graph {
       if (s.kind === 'if') {
         this.#prune(s.then);
         this.#prune(s.otherwise);
-      } else if (s.kind === 'node' && s.node.pure && s.node.uses === 0) {
-        for (const a of s.node.args) a.uses--;
+      } else if (s.kind === 'node' && s.pure && s.uses === 0) {
+        for (const a of s.args) a.uses--;
         statements.splice(n, 1);
       }
     }
@@ -134,11 +179,11 @@ export class Graph {
     for (const s of statements) {
       switch (s.kind) {
         case 'node':
-          if (s.node.leaf >= 0) leaves.add(s.node);
-          else if (!s.node.pure || s.node.uses > 1) {
-            this.#expression(s.node, out);
-            if (s.node.uses === 0) out.push(Op.drop);
-            else this.#keep(s.node, out);
+          if (s.leaf >= 0) leaves.add(s);
+          else if (!s.pure || s.uses > 1) {
+            this.#expression(s, out);
+            if (s.uses === 0) out.push(Op.drop);
+            else this.#keep(s, out);
           }
           break;
         case 'effect':
@@ -200,6 +245,6 @@ const pushAll = (out: number[], code: readonly number[]): void => {
 };
 
 /** A memory instruction with its alignment (log2) and offset. */
-export const memoryCode = (op: number, offset: number, alignment = 0): number[] => [op, alignment, ...unsignedLeb(offset)];
+export const memoryCode = (op: number, offset: number, alignment = 0): readonly number[] => [op, alignment, ...unsignedLeb(offset)];
 export const simdMemoryCode = (op: number, offset: number): number[] => [Simd.prefix, ...unsignedLeb(op), 0, ...unsignedLeb(offset)];
 export const simdCode = (op: number, ...immediates: number[]): number[] => [Simd.prefix, ...unsignedLeb(op), ...immediates];

@@ -8,7 +8,10 @@ export interface Signature {
   readonly results: readonly ValueType[];
 }
 
-export function unsignedLeb(value: number): number[] {
+/** The encodings of small numbers, which are asked for again and again. */
+const smallUnsigned: readonly (readonly number[])[] = Array.from({ length: 0x1000 }, (_, n) => encodeUnsigned(n));
+export const unsignedLeb = (value: number): readonly number[] => smallUnsigned[value] ?? encodeUnsigned(value);
+function encodeUnsigned(value: number): number[] {
   const bytes: number[] = [];
   let rest = value >>> 0;
   do {
@@ -19,20 +22,26 @@ export function unsignedLeb(value: number): number[] {
   return bytes;
 }
 
-export function signedLeb(value: bigint): number[] {
+const smallestSigned = -0x100;
+const smallSigned: readonly (readonly number[])[] = Array.from({ length: 0x1100 }, (_, n) => encodeSigned(n + smallestSigned));
+/** Of a 32-bit integer. */
+export const signedLeb32 = (value: number): readonly number[] => smallSigned[value - smallestSigned] ?? encodeSigned(value);
+function encodeSigned(value: number): number[] {
   const bytes: number[] = [];
-  if (value >= -0x8000_0000n && value < 0x8000_0000n) {
-    let small = Number(value);
-    for (;;) {
-      const low = small & 0x7f;
-      small >>= 7;
-      if ((small === 0 && (low & 0x40) === 0) || (small === -1 && (low & 0x40) !== 0)) {
-        bytes.push(low);
-        return bytes;
-      }
-      bytes.push(low | 0x80);
+  let small = value;
+  for (;;) {
+    const low = small & 0x7f;
+    small >>= 7;
+    if ((small === 0 && (low & 0x40) === 0) || (small === -1 && (low & 0x40) !== 0)) {
+      bytes.push(low);
+      return bytes;
     }
+    bytes.push(low | 0x80);
   }
+}
+export function signedLeb(value: bigint): readonly number[] {
+  if (value >= -0x8000_0000n && value < 0x8000_0000n) return signedLeb32(Number(value));
+  const bytes: number[] = [];
   let rest = value;
   for (;;) {
     const low = Number(rest & 0x7fn);
@@ -46,8 +55,9 @@ export function signedLeb(value: bigint): number[] {
 }
 
 const vector = (items: readonly (readonly number[])[]): number[] => [...unsignedLeb(items.length), ...items.flat()];
+const encoder = new TextEncoder();
 const name = (text: string): number[] => {
-  const bytes = [...new TextEncoder().encode(text)];
+  const bytes = encoder.encode(text);
   return [...unsignedLeb(bytes.length), ...bytes];
 };
 const section = (id: number, body: readonly number[]): number[] => [id, ...unsignedLeb(body.length), ...body];
