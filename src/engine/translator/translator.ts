@@ -18,12 +18,12 @@ import { traitOf } from './trait.ts';
 const batch = 32;
 const patience = 16;
 /** After so many entries a place is worth translating. */
-const hotEntries = 2000;
+const hotEntries = 3000;
 /** Translating an instruction costs as much as interpreting so many. */
 const translationCost = 2500;
 /** While translation has taken more than this part of the work, only what is so much hotter is translated. */
 const shareOfTime = 4;
-const haste = 3;
+const haste = 2;
 
 /** What the records of a place hold. */
 /** How far apart the pages of a region may lie. */
