@@ -1,60 +1,70 @@
 /** Which entries of the software TLBs are filled, so that a flush costs what is in use. Global pages outlive a change of CR3 (SDM 3A, 4.10.2.4). */
-const capacity = 8192;
+import { tlbEntryWords } from './state.ts';
+
+const pageBits = 12;
+/** The word of an entry that says in which lists it is: a bit for each, set when it is not. */
+const listed = tlbEntryWords - 1;
 
 class Entries {
-  readonly #places = new Int32Array(capacity);
+  readonly #words: Int32Array;
+  readonly #places: Int32Array;
+  readonly #bit: number;
   #count = 0;
-  /** False when there is no room: then all must be cleared. */
-  add(place: number): boolean {
-    if (this.#count === capacity) return false;
-    this.#places[this.#count++] = place;
-    return true;
+
+  constructor(words: Int32Array, capacity: number, bit: number) {
+    this.#words = words;
+    this.#places = new Int32Array(capacity);
+    this.#bit = bit;
   }
-  clear(words: Int32Array): void {
+  add(place: number): void {
+    const lists = this.#words[place + listed] ?? 0;
+    if ((lists & this.#bit) === 0) return;
+    this.#words[place + listed] = lists & ~this.#bit;
+    this.#places[this.#count++] = place;
+  }
+  clear(): void {
+    const words = this.#words;
     for (let n = 0; n < this.#count; n++) {
       const place = this.#places[n] ?? 0;
-      words[place] = -1;
-      words[place + 1] = -1;
+      words[place] = words[place + 1] = -1;
+      words[place + listed] = (words[place + listed] ?? 0) | this.#bit;
     }
     this.#count = 0;
   }
-  forget(): void {
-    this.#count = 0;
-  }
-  get isEmpty(): boolean {
-    return this.#count === 0;
+  clearFrame(frame: number, from: number, to: number): void {
+    const words = this.#words;
+    for (let n = 0; n < this.#count; n++) {
+      const place = this.#places[n] ?? 0;
+      const leads = ((words[place] ?? 0) + (words[place + 2] ?? 0)) >>> pageBits;
+      if (place >= from && place < to && leads === frame) words[place] = words[place + 1] = -1;
+    }
   }
 }
 
-/** Entries are named by the index of their first word in machine memory. */
+/** The entries that one TLB context has filled, named by the index of their first word in machine memory. All words of an empty TLB are -1. */
 export class FilledEntries {
-  readonly #words: Int32Array;
-  readonly #clearAll: () => void;
-  readonly #global = new Entries();
-  readonly #local = new Entries();
+  readonly #global: Entries;
+  readonly #local: Entries;
 
-  constructor(words: Int32Array, clearAll: () => void) {
-    this.#words = words;
-    this.#clearAll = clearAll;
+  /** `capacity`: how many entries there are, of its own and those that it shares. */
+  constructor(words: Int32Array, context: number, capacity: number) {
+    this.#local = new Entries(words, capacity, 1 << (2 * context));
+    this.#global = new Entries(words, capacity, 2 << (2 * context));
   }
-  /** Called before the entry is written. */
+  /** An entry is written. */
   note(place: number, global: boolean): void {
-    const list = global ? this.#global : this.#local;
-    if (list.add(place)) return;
-    this.#clearAll();
-    this.#global.forget();
-    this.#local.forget();
-    list.add(place);
+    (global ? this.#global : this.#local).add(place);
   }
   flush(): void {
-    this.#global.clear(this.#words);
-    this.#local.clear(this.#words);
-  }
-  /** Whether anything was filled since the last flush. */
-  get isUsed(): boolean {
-    return !this.#global.isEmpty || !this.#local.isEmpty;
+    this.#global.clear();
+    this.#local.clear();
   }
   flushLocal(): void {
-    this.#local.clear(this.#words);
+    this.#local.clear();
+  }
+  /** Drops the entries between two places that lead to a frame. */
+  dropFrame(frame: number, from: number, to: number): void {
+    this.#global.clearFrame(frame, from, to);
+    this.#local.clearFrame(frame, from, to);
   }
 }

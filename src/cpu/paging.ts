@@ -3,7 +3,7 @@ import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
 import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
-import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, tlbBankBytes, writeTlbOffset } from './state.ts';
+import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, tlbBankBytes, tlbSlotMask, tlbSlotShift, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** Stores one behind the other from the start of a page this far fill it, as far as can be told. */
@@ -41,7 +41,7 @@ export class Paging extends PageWalk {
   }
   #put(table: number, low: number, high: number, frame: number): void {
     const v = this.#v;
-    const entry = (table + ((low >>> 8) & 0x3ff0)) >>> 2;
+    const entry = (table + ((low >>> tlbSlotShift) & tlbSlotMask)) >>> 2;
     const page = low & ~0xfff;
     v.filled.note(entry, this.found.global);
     v.words[entry] = page;
@@ -172,7 +172,7 @@ export class Paging extends PageWalk {
   /** INVLPG: the page's entries in every bank. */
   invalidatePage(low: number): void {
     const v = this.#v;
-    const slot = (low >>> 8) & 0x3ff0;
+    const slot = (low >>> tlbSlotShift) & tlbSlotMask;
     for (let bank = 0; bank < 3; bank++) {
       for (const table of [readTlbOffset, writeTlbOffset]) {
         const entry = (v.base + v.get(At.tlbContext) + table + bank * tlbBankBytes + slot) >>> 2;
@@ -199,7 +199,7 @@ export class Paging extends PageWalk {
     if ((low & 0xfff) + size > pageBytes) return 0;
     const lifted = !access.implicit && !access.user && (v.systemFlags & Flag.alignment) !== 0;
     const bank = access.user ? 0 : lifted ? 2 : 1;
-    const entry = (v.base + v.get(At.tlbContext) + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes + ((low >>> 8) & 0x3ff0)) >>> 2;
+    const entry = (v.base + v.get(At.tlbContext) + (access.write ? writeTlbOffset : readTlbOffset) + bank * tlbBankBytes + ((low >>> tlbSlotShift) & tlbSlotMask)) >>> 2;
     if (v.words[entry] !== (low & ~0xfff) || v.words[entry + 1] !== (v.longActive ? high : 0)) return 0;
     return (low + (v.words[entry + 2] ?? 0)) | 0;
   }

@@ -158,9 +158,13 @@ export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800, svme: 0x1000 }
  * Where in a vCPU's area the software TLBs lie: for each context (address spaces of one guest of the guest, or of the machine's own software)
  * banks for user, supervisor and supervisor with AC (SMAP lifted).
  */
-const tlbEntries = 1024;
+const tlbEntries = 4096;
 const tlbEntryBytes = 16;
+export const tlbEntryWords = tlbEntryBytes / 4;
 export const tlbBankBytes = tlbEntries * tlbEntryBytes;
+/** Offset of a linear address's entry in its bank: the address shifted right by `tlbSlotShift`, with this mask. */
+export const tlbSlotMask = (tlbEntries - 1) * tlbEntryBytes;
+export const tlbSlotShift = 8;
 export const readTlbOffset = 0x4000;
 export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
 export const tlbContextBytes = 6 * tlbBankBytes;
@@ -174,3 +178,5 @@ export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 
 export const codeTlbSpread = 0x1510;
 export const codeTlbMask = 0xfff0;
 export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;
+/** Entries that one context can fill. */
+export const tlbPlaces = 6 * tlbEntries + codeTlbEntries;

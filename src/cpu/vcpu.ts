@@ -6,7 +6,7 @@ import type { CpuModel } from './cpuid.ts';
 import { FilledEntries } from './filled.ts';
 import type { LocalApic } from './local-apic.ts';
 import {
-  At, Cr0, Cr4, codeTlbOffset, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts,
+  At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces,
   vcpuAreaBytes, writeTlbOffset,
 } from './state.ts';
 
@@ -80,10 +80,9 @@ export class Vcpu {
     const at = (field: StateField, index = 0): number => (this.base + offsetOf(field, index)) >>> 2;
     this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), cpl: at('cpl'), flags: at('systemFlags'), debug: at('debug', 7) };
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
-    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, () => this.#clearTlb(n)));
+    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, n, tlbPlaces));
     this.filled = this.#filledOf(0);
-    for (let n = 0; n < tlbContexts; n++) this.#clearTlb(n);
-    this.pool.bytes.fill(0xff, this.base + emptyBankOffset, this.base + codeTlbOffset);
+    this.pool.bytes.fill(0xff, this.base + readTlbOffset, this.base + vcpuAreaBytes);
     this.powerOn();
   }
 
@@ -200,21 +199,15 @@ export class Vcpu {
   flushAllTlbs(): void {
     for (const filled of this.#filled) filled.flush();
   }
-  /** No page can be written any more without the slow path's notice. */
-  dropWriteTlb(): void {
+  /** A frame cannot be written any more without the slow path's notice. */
+  dropWriteTlb(frame: number): void {
     for (let n = 0; n < tlbContexts; n++) {
-      if (!this.#filledOf(n).isUsed) continue;
       const start = this.base + writeTlbOffset + n * tlbContextBytes;
-      this.pool.bytes.fill(0xff, start, start + 3 * tlbBankBytes);
+      this.#filledOf(n).dropFrame(frame, start >>> 2, (start + 3 * tlbBankBytes) >>> 2);
     }
   }
   #filledOf(context: number): FilledEntries {
     return present(this.#filled[context], 'TLB context');
-  }
-  #clearTlb(context: number): void {
-    const start = this.base + readTlbOffset + context * tlbContextBytes;
-    this.pool.bytes.fill(0xff, start, start + tlbContextBytes);
-    this.pool.bytes.fill(0xff, this.base + codeTlbOffset, this.base + vcpuAreaBytes);
   }
 
   // --- the instruction pointer (offset in CS)

@@ -108,7 +108,7 @@ export class CodePages {
   markCode(frame: number, start: number, end: number): void {
     const { v } = this.#p;
     const { code } = v.pool;
-    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) v.dropWriteTlb();
+    if (((code[frame * 2] ?? 0) | (code[frame * 2 + 1] ?? 0)) === 0) v.dropWriteTlb(frame);
     for (let granule = start >> 6; granule <= (end - 1) >> 6; granule++) {
       const word = frame * 2 + (granule >> 5);
       code[word] = (code[word] ?? 0) | (1 << (granule & 31));

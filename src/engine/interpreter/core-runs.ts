@@ -2,7 +2,7 @@
  * Runs of string instructions: as many iterations of MOVS or STOS, upward and in 64-bit address size, as one page of each side holds.
  * They do nothing where the software TLB has no entry; the single iteration that comes next then does what has to be done.
  */
-import { offsetOf } from '../../cpu/state.ts';
+import { offsetOf, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type ModuleBuilder, type Signature, signedLeb, signedLeb32 } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
@@ -31,9 +31,9 @@ const host = (address: number, table: 'tlbRead' | 'tlbWrite', to: number): numbe
   ...memoryCode(Op.i32Load, offsetOf(table)),
   ...get(address),
   Op.i32WrapI64,
-  ...i32(8),
+  ...i32(tlbSlotShift),
   Op.i32ShrU,
-  ...i32(0x3ff0),
+  ...i32(tlbSlotMask),
   Op.i32And,
   Op.i32Add,
   ...tee(L.entry),

@@ -2,7 +2,7 @@
  * The interpreter's fixed part: the dispatch loop, the lookup of code by address, and memory access through the software TLB.
  * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
  */
-import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
+import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
 import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
 import { ModuleBuilder, signedLeb, signedLeb32, unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
@@ -21,8 +21,8 @@ const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, off
 const store32 = (offset: number): readonly number[] => memoryCode(Op.i32Store, offset);
 const store64 = (offset: number): readonly number[] => memoryCode(Op.i64Store, offset);
 
-/** Offset of an entry in a direct-mapped table of 1024 entries: bits 12 to 21 of the address. */
-const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU, ...i32(0x3ff0), Op.i32And];
+/** Offset of an address's entry in its bank. */
+const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(tlbSlotShift), Op.i32ShrU, ...i32(tlbSlotMask), Op.i32And];
 /** Likewise in the code TLB, as `codeTlbSlot` says. */
 const codeEntryOffset = (address: number): number[] => [
   ...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU,

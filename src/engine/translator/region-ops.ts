@@ -3,7 +3,7 @@
  * TLB in line. What a region cannot do (helpers, faults, accesses that miss the TLB) leaves it before the instruction has changed anything,
  * and the interpreter does the instruction.
  */
-import { offsetOf, type StateField } from '../../cpu/state.ts';
+import { offsetOf, type StateField, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
 import type { Decoded } from '../../isa/decode.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
@@ -297,7 +297,7 @@ export class RegionOps extends LazyFlags {
   #probe(table: 'tlbRead' | 'tlbWrite', address: Node, bytes: number): Node {
     const i32 = (op: number, a: Node, b: Node): Node => this.graph.node('i32', [op], [a, b], true, 32);
     const low = this.narrow(address);
-    const index = i32(Op.i32And, i32(Op.i32ShrU, low, this.i32(8)), this.i32(0x3ff0));
+    const index = i32(Op.i32And, i32(Op.i32ShrU, low, this.i32(tlbSlotShift)), this.i32(tlbSlotMask));
     const entry = this.add32(this.graph.read('i32', this.locals.named(table)), index);
     const tag = this.graph.node('i64', memoryCode(Op.i64Load, 0), [entry], true);
     this.#giveUpIf(this.ne(tag, this.and(this.add(address, this.constant(bytes - 1)), this.constant(-4096))), 'TLB miss');
