@@ -1,0 +1,79 @@
+/** The software TLB: what a flush drops, and how pages with code are written. */
+import { expect, test } from 'vitest';
+import { FilledEntries } from '../src/cpu/filled.ts';
+import { Bench } from './conformance/bench.ts';
+import { makeCase, windowAddress } from './conformance/cases.ts';
+
+const entryWords = 4;
+function table(entries: number) {
+  const words = new Int32Array(entries * entryWords).fill(-1);
+  const fill = (lists: FilledEntries, entry: number, global: boolean, frame = 1): void => {
+    lists.note(entry * entryWords, global);
+    const page = 0x5000;
+    words.set([page, 0, frame * 4096 - page], entry * entryWords);
+  };
+  const filled = (): number[] => Array.from({ length: entries }, (_, n) => n).filter((n) => words[n * entryWords] !== -1);
+  return { words, fill, filled };
+}
+
+test('a change of CR3 drops what is not global, however often entries were filled; a flush drops all', () => {
+  const { words, fill, filled } = table(8);
+  const lists = new FilledEntries(words, 0, 8);
+  for (let round = 0; round < 100; round++) for (let entry = 0; entry < 8; entry++) fill(lists, entry, entry % 2 === 0);
+  lists.flushLocal();
+  expect(filled()).toEqual([0, 2, 4, 6]);
+  fill(lists, 1, false);
+  lists.flush();
+  expect(filled()).toEqual([]);
+});
+test('an entry that was global and is not any more goes with CR3', () => {
+  const { words, fill, filled } = table(2);
+  const lists = new FilledEntries(words, 3, 2);
+  fill(lists, 0, true);
+  fill(lists, 0, false);
+  lists.flushLocal();
+  expect(filled()).toEqual([]);
+  fill(lists, 0, false);
+  fill(lists, 0, true);
+  lists.flushLocal(); // more than necessary
+  fill(lists, 1, true);
+  lists.flush();
+  expect(filled()).toEqual([]);
+});
+test('an entry that two contexts have filled goes with either', () => {
+  const { words, fill, filled } = table(1);
+  const [one, other] = [new FilledEntries(words, 0, 1), new FilledEntries(words, 7, 1)];
+  fill(one, 0, false);
+  fill(other, 0, false);
+  other.flush();
+  expect(filled()).toEqual([]);
+  fill(one, 0, false);
+  fill(other, 0, false);
+  one.flush();
+  expect(filled()).toEqual([]);
+});
+test('a frame is dropped where it can be written, and nowhere else', () => {
+  const { words, fill, filled } = table(8);
+  const lists = new FilledEntries(words, 0, 8);
+  for (let entry = 0; entry < 8; entry++) fill(lists, entry, entry % 3 === 0, entry % 2 === 0 ? 5 : 6);
+  lists.dropFrame(5, 4 * entryWords, 8 * entryWords);
+  expect(filled()).toEqual([0, 1, 2, 3, 5, 7]);
+});
+
+test.each([
+  ['from its start loses the code of all of it', 0, 0],
+  ['further on keeps the code that is not written', 64, 0x8000_0000 | 0],
+])('a page that is filled %s', (_name, start, left) => {
+  const bench = new Bench();
+  const before = makeCase(3)?.before;
+  if (!before) throw new Error('no state');
+  bench.load({ code: new Uint8Array([0x90]), before });
+  const { v, paging } = bench.processor;
+  paging.storeSlow(windowAddress, 0, 1);
+  const frame = v.space.frameOf(paging.found.page);
+  const { code } = v.pool;
+  code[frame * 2] = 0b11; // code in the first two pieces of 64 bytes, and in the last
+  code[frame * 2 + 1] = 0x8000_0000 | 0;
+  for (let offset = start; offset < start + 65; offset++) paging.storeSlow(windowAddress + offset, 0, 1);
+  expect(code[frame * 2 + 1]).toBe(left);
+});
