@@ -13,12 +13,12 @@ function table(entries: number) {
     words.set([page, 0, frame * 4096 - page], entry * entryWords);
   };
   const filled = (): number[] => Array.from({ length: entries }, (_, n) => n).filter((n) => words[n * entryWords] !== -1);
-  return { words, fill, filled };
+  return { fill, filled, listsOf: (context: number) => new FilledEntries(words, context, entries) };
 }
 
 test('a change of CR3 drops what is not global, however often entries were filled; a flush drops all', () => {
-  const { words, fill, filled } = table(8);
-  const lists = new FilledEntries(words, 0, 8);
+  const { fill, filled, listsOf } = table(8);
+  const lists = listsOf(0);
   for (let round = 0; round < 100; round++) for (let entry = 0; entry < 8; entry++) fill(lists, entry, entry % 2 === 0);
   lists.flushLocal();
   expect(filled()).toEqual([0, 2, 4, 6]);
@@ -27,8 +27,8 @@ test('a change of CR3 drops what is not global, however often entries were fille
   expect(filled()).toEqual([]);
 });
 test('an entry that was global and is not any more goes with CR3', () => {
-  const { words, fill, filled } = table(2);
-  const lists = new FilledEntries(words, 3, 2);
+  const { fill, filled, listsOf } = table(2);
+  const lists = listsOf(3);
   fill(lists, 0, true);
   fill(lists, 0, false);
   lists.flushLocal();
@@ -41,8 +41,8 @@ test('an entry that was global and is not any more goes with CR3', () => {
   expect(filled()).toEqual([]);
 });
 test('an entry that two contexts have filled goes with either', () => {
-  const { words, fill, filled } = table(1);
-  const [one, other] = [new FilledEntries(words, 0, 1), new FilledEntries(words, 7, 1)];
+  const { fill, filled, listsOf } = table(1);
+  const [one, other] = [listsOf(0), listsOf(7)];
   fill(one, 0, false);
   fill(other, 0, false);
   other.flush();
@@ -53,8 +53,8 @@ test('an entry that two contexts have filled goes with either', () => {
   expect(filled()).toEqual([]);
 });
 test('a frame is dropped where it can be written, and nowhere else', () => {
-  const { words, fill, filled } = table(8);
-  const lists = new FilledEntries(words, 0, 8);
+  const { fill, filled, listsOf } = table(8);
+  const lists = listsOf(0);
   for (let entry = 0; entry < 8; entry++) fill(lists, entry, entry % 3 === 0, entry % 2 === 0 ? 5 : 6);
   lists.dropFrame(5, 4 * entryWords, 8 * entryWords);
   expect(filled()).toEqual([0, 1, 2, 3, 5, 7]);

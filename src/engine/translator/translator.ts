@@ -25,10 +25,10 @@ const translationCost = 2500;
 const shareOfTime = 4;
 const haste = 2;
 
-/** What the records of a place hold. */
 /** How far apart the pages of a region may lie. */
 const distanceMax = 1n << 31n;
 
+/** What the records of a place hold. */
 interface Entry {
   readonly slot: number;
   readonly entry: number;
