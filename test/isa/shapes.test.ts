@@ -24,3 +24,11 @@ test('300,000 random byte strings in three code sizes: instructions that share a
   }
   expect(shared).toBeGreaterThan(50_000);
 });
+test('an operand so far behind the instruction that its displacement is added in the handler has an entry of its own', () => {
+  const decoder = new Decoder(parseCpu('max').instructions);
+  const [far, near] = ['8b05ffffff7f', '8b0500000000'].map((hex) => decoder.decode(new Uint8Array(Buffer.from(hex, 'hex')), 0, 6, 64));
+  if (!far || !near || typeof far === 'string' || typeof near === 'string') throw new Error('not decoded');
+  const values = new ShapeMap<number>();
+  values.set(far, 1);
+  expect(values.get(near)).toBeUndefined();
+});
