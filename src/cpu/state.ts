@@ -123,6 +123,9 @@ export const stateLayout = layout([
   /** Physical x87 registers R0 to R7 (not relative to the top): 8 bytes significand, 2 bytes sign and exponent. */
   ['float', 16, 8],
   ['xmm', 16, 16],
+  /** What an x87 store is about to write, and the status word after it. */
+  ['floatOut', 8, 2],
+  ['floatOutStatus', 4],
   /** Where accesses that are not plain memory leave or find their bytes. */
   ['scratch', 16, 2],
 ] as const);

@@ -9,6 +9,7 @@ import type { FloatOp } from './float-ops.ts';
 import type { HelperName } from './helper-names.ts';
 import type { StateName } from './state-names.ts';
 import type { VectorOp1, VectorOp2 } from './vector-names.ts';
+import type { X87Name } from './x87-names.ts';
 
 /** Operand sizes in bits. */
 export type Size = 8 | 16 | 32 | 64;
@@ -135,6 +136,10 @@ export interface Ops<V> {
 
   /** Scalar floating point by MXCSR: exact bits and exceptions; may fault with #XM. */
   float(op: FloatOp, size: 32 | 64, a: V, b: V, extra?: V): V;
+  /** An operation of the x87 on plain numbers: zero, with nothing changed, where the `x87` helper has to do the instruction. */
+  x87(name: X87Name, value: V, form: V): V;
+  /** What an x87 operation has left for a store; `upper` is the upper part of 80 bits. */
+  x87Out(upper: boolean): V;
   /** Rare and privileged work in TypeScript; may fault. */
   helper(name: HelperName, ...args: V[]): V;
 

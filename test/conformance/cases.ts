@@ -228,10 +228,15 @@ function encode(row: Instruction, r: SeededRandom, mode: Mode): Uint8Array | und
   return Uint8Array.from(bytes.slice(0, 15));
 }
 
-/** The case of a seed: row number seed % rows. */
-export function makeCase(seed: number, mode: Mode = 64): Case | undefined {
+/** The instruction of a seed. */
+export function rowOf(seed: number, mode: Mode = 64): Instruction | undefined {
   const rows = rowsByMode[mode];
-  const row = rows[seed % rows.length];
+  return rows[seed % rows.length];
+}
+
+/** The case of a seed; undefined when its choices made no sense. */
+export function makeCase(seed: number, mode: Mode = 64): Case | undefined {
+  const row = rowOf(seed, mode);
   if (!row) return undefined;
   const r = new SeededRandom(BigInt(seed));
   for (let attempt = 0; attempt < 20; attempt++) {

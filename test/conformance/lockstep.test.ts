@@ -1,10 +1,14 @@
 /** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
-import { lockstep } from './lockstep.ts';
+import { lockstep, plainFloats } from './lockstep.ts';
 import { sequences } from './sequences.ts';
 
 test('evaluator and interpreter do the same with 20,000 random instructions', { timeout: 120_000 }, () => {
   expect(lockstep(4_000_000, 20_000).failures).toEqual([]);
+});
+
+test('evaluator and interpreter do the same with 10,000 x87 instructions on plain numbers', { timeout: 120_000 }, () => {
+  expect(plainFloats(5_000_000, 10_000).failures).toEqual([]);
 });
 
 test('interpreter and translator do the same with 3,000 random programs', { timeout: 120_000 }, () => {

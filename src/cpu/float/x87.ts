@@ -14,7 +14,7 @@ import { transcendental } from './x87-functions.ts';
 
 const signBit = 1n << 79n;
 
-/** Executes `code` (opcode << 8 | ModRM); `address` is a memory operand's. */
+/** Executes `code` (opcode << 8 | ModRM); `address` is a memory operand's. Meanings do FNSTCW and FNSTSW by themselves. */
 export function executeX87(p: Processor, code: number, address: bigint, size: number): void {
   const opcode = code >> 8;
   const modrm = code & 0xff;
@@ -25,21 +25,22 @@ export function executeX87(p: Processor, code: number, address: bigint, size: nu
     return checkPending(p);
   }
   const u = new Unit(p);
-  if (modrm >= 0xc0) {
-    if (!isControl(opcode, modrm)) note(p, code, 0n);
-    return onRegisters(u, opcode, modrm);
-  }
-  onMemory(u, opcode, (modrm >> 3) & 7, address, size, code);
+  const onRegister = modrm >= 0xc0;
+  const digit = (modrm >> 3) & 7;
+  const control = onRegister ? isControl(opcode, modrm) : (opcode === 0xd9 || opcode === 0xdd) && digit >= 4;
+  if (!control) checkPending(p);
+  if (onRegister) onRegisters(u, opcode, modrm);
+  else onMemory(u, opcode, digit, address, size);
+  if (!control) note(p, code, address);
 }
 
 /** Waiting instructions report an unmasked exception of an earlier one. */
 function checkPending(p: Processor): void {
   if ((p.v.get(At.floatStatus) & Status.summary) !== 0 && (p.v.cr0 & Cr0.ne) !== 0) throw new Fault(Vector.float);
 }
-const isControl = (opcode: number, modrm: number): boolean => (opcode === 0xdb && modrm >= 0xe0 && modrm <= 0xe4) || (opcode === 0xdf && modrm === 0xe0);
+const isControl = (opcode: number, modrm: number): boolean => opcode === 0xdb && modrm >= 0xe0 && modrm <= 0xe4;
 /** Where the last non-control instruction was, for FNSAVE and FXSAVE. */
 function note(p: Processor, code: number, address: bigint): void {
-  checkPending(p);
   p.v.set(At.floatOpcode, code & 0x7ff);
   p.v.set64(At.floatIp, p.v.ip);
   if ((code & 0xff) < 0xc0) p.v.set64(At.floatData, address);
@@ -47,10 +48,8 @@ function note(p: Processor, code: number, address: bigint): void {
 
 // --- memory operands
 
-function onMemory(u: Unit, opcode: number, digit: number, address: bigint, size: number, code: number): void {
+function onMemory(u: Unit, opcode: number, digit: number, address: bigint, size: number): void {
   const { p } = u;
-  const control = (opcode === 0xd9 && digit >= 4) || (opcode === 0xdd && digit >= 4);
-  if (!control) note(p, code, address);
   switch (opcode) {
     case 0xd8: return arithmeticWithMemory(u, digit, single, p.load(address, 4));
     case 0xdc: return arithmeticWithMemory(u, digit, double, p.load(address, 8));
@@ -154,7 +153,6 @@ function memoryD9(u: Unit, digit: number, address: bigint, size: number): void {
       return;
     }
     case 6: return storeEnvironment(p, u.stack, address, size);
-    case 7: return p.store(address, 2, BigInt(u.stack.control));
     default: throw new Fault(Vector.undefined);
   }
 }
@@ -178,7 +176,6 @@ function memoryDd(u: Unit, digit: number, address: bigint, size: number): void {
       checkPending(p);
       return restoreState(p, u.stack, address, size);
     case 6: return saveState(p, u.stack, address, size);
-    case 7: return p.store(address, 2, BigInt(u.stack.status));
     default: throw new Fault(Vector.undefined);
   }
 }
@@ -231,7 +228,7 @@ function onRegisters(u: Unit, opcode: number, modrm: number): void {
     case 0xdb: return registersDb(u, modrm, digit, i);
     case 0xdc: case 0xde: return registersDcDe(u, opcode, modrm, digit, i);
     case 0xdd: return registersDd(u, digit, i);
-    default: return registersDf(u, modrm, digit, i);
+    default: return registersDf(u, digit, i);
   }
 }
 /** Result in ST(target), operands ST(target) and ST(other). */
@@ -381,11 +378,7 @@ function registersDd(u: Unit, digit: number, i: number): void {
     default: throw new Fault(Vector.undefined);
   }
 }
-function registersDf(u: Unit, modrm: number, digit: number, i: number): void {
-  if (modrm === 0xe0) {
-    u.p.v.setRegister(0, (u.p.v.register(0) & ~0xffffn) | BigInt(u.stack.status));
-    return;
-  }
+function registersDf(u: Unit, digit: number, i: number): void {
   switch (digit) {
     case 0: // FFREEP
       u.stack.free(i);

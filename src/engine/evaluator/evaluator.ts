@@ -2,13 +2,13 @@
  * The evaluator: runs meanings on bigints, one instruction at a time. Slow and obviously right: the oracle of the other executors.
  * It works on the same state and the same helpers, but computes flags eagerly and goes to memory without a TLB.
  */
-import { assert } from '../../base/assert.ts';
+import { assert, Bug } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import { readFlags, writeStatusFlags } from '../../cpu/flags.ts';
 import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
-import { At, Flag, offsetOf, Segment } from '../../cpu/state.ts';
+import { At, Flag, offsetOf, Segment, stateLayout } from '../../cpu/state.ts';
 import { enterFlat } from '../../cpu/transfers.ts';
 import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
@@ -24,6 +24,9 @@ const u = (n: bigint, bits = 64): bigint => BigInt.asUintN(bits, n);
 const bool = (b: boolean): bigint => (b ? 1n : 0n);
 const evenParity = (n: bigint): boolean => [...(n & 0xffn).toString(2)].filter((c) => c === '1').length % 2 === 0;
 const segmentFields = { fsBase: Segment.fs, gsBase: Segment.gs, csBase: Segment.cs } as const;
+
+type ShortName = Exclude<StateName, keyof typeof segmentFields>;
+const isShort = (name: StateName): name is ShortName => stateLayout.fields[name as ShortName].size === 4;
 
 class EvaluatorOps implements Ops<bigint> {
   readonly p: Processor;
@@ -68,14 +71,12 @@ class EvaluatorOps implements Ops<bigint> {
 
   get(name: StateName): bigint {
     if (name in segmentFields) return this.p.v.get64(At.segmentBase, segmentFields[name as keyof typeof segmentFields]);
-    if (name === 'systemFlags' || name === 'pending' || name === 'cpl' || name === 'mxcsr') return BigInt(this.p.v.get(At[name]) >>> 0);
-    return this.p.v.get64(At[name as 'cr0']);
+    return isShort(name) ? BigInt(this.p.v.get(At[name]) >>> 0) : this.p.v.get64(At[name as 'cr0']);
   }
   set(name: StateName, value: bigint): void {
     if (name in segmentFields) this.p.v.set64(At.segmentBase, value, segmentFields[name as keyof typeof segmentFields]);
-    else if (name === 'systemFlags' || name === 'pending' || name === 'cpl' || name === 'mxcsr')
-      this.p.v.set(At[name], Number(u(value, 32)));
-    else this.p.v.set64(At[name as 'interruptShadow'], value);
+    else if (isShort(name)) this.p.v.set(At[name], Number(u(value, 32)));
+    else this.p.v.set64(At[name as 'cr0'], value);
   }
   register = (n: number, size: Size): bigint => u(this.p.v.register(n), size);
   setRegister(n: number, size: Size, value: bigint): void {
@@ -209,6 +210,13 @@ class EvaluatorOps implements Ops<bigint> {
   }
   float(op: FloatOp, size: 32 | 64, a: bigint, b: bigint, extra = 0n): bigint {
     return this.helper('float', BigInt(floatCode(op, size)), a, b, extra);
+  }
+  /** Nothing is left out of the helper here: it is what the fast paths are compared with. */
+  x87(): bigint {
+    return 0n;
+  }
+  x87Out(): bigint {
+    throw new Bug("x87 operations are the helper's");
   }
   helper(name: HelperName, ...args: bigint[]): bigint {
     const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n] = args.map((n) => u(n));

@@ -1,9 +1,11 @@
 /** The functions that handlers call, by name: the core module's and TypeScript's. */
 import type { HelperName } from '../../isa/helper-names.ts';
+import { type X87Name, x87Names } from '../../isa/x87-names.ts';
 import type { Signature } from '../wasm/module.ts';
 import type { FastFloat } from './core-float.ts';
 import { type LegacyName, legacyParameters } from './core-legacy.ts';
-import { type RunName, runSignature } from './core-runs.ts';
+import { type RunName, runNames, runSignature } from './core-runs.ts';
+import { x87Signature } from './core-x87.ts';
 
 /** Functions of the core module and of TypeScript that handlers call. */
 export type Callee =
@@ -15,6 +17,7 @@ export type Callee =
   | RunName
   | `float:${FastFloat}:${32 | 64}`
   | `legacy:${LegacyName}`
+  | `x87:${X87Name}`
   | `helper:${HelperName}/${number}`;
 
 export function calleeSignature(callee: Callee): Signature {
@@ -25,6 +28,7 @@ export function calleeSignature(callee: Callee): Signature {
       parameters: ['i32', ...Array.from({ length: legacyParameters[callee.slice(7) as LegacyName] }, () => 'i64' as const)],
       results: ['i64'],
     };
+  if (callee.startsWith('x87:')) return x87Signature;
   if (callee.startsWith('float:')) return { parameters: ['i32', 'i64', 'i64'], results: ['i64'] };
   if (callee === 'lookup') return { parameters: ['i32'], results: ['i32'] };
   if (callee === 'raise') return { parameters: ['i32', 'i32'], results: [] };
@@ -34,3 +38,6 @@ export function calleeSignature(callee: Callee): Signature {
   if (callee.startsWith('load')) return { parameters: ['i32', 'i64'], results: ['i64'] };
   return { parameters: ['i32', 'i64', 'i64'], results: [] };
 }
+
+/** What regions call, by the index that it has in each of their modules. */
+export const regionCallees: readonly Callee[] = [...runNames, ...x87Names.map((name) => `x87:${name}` as const)];

@@ -9,6 +9,7 @@ import { Op, Simd } from '../wasm/opcodes.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
+import { addX87Functions } from './core-x87.ts';
 import { asItself, Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
@@ -176,6 +177,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     ],
   });
   addRunFunctions(module);
+  addX87Functions(module);
   addFloatFunctions(module, floatSlow);
   const { load16 = 0, load32: loadDouble = 0, store16 = 0, store32: storeDouble = 0 } = indices;
   addLegacyFunctions(module, { load16, load32: loadDouble, store16, store32: storeDouble }, (name) => legacyHelpers[name] ?? 0);

@@ -8,6 +8,7 @@ import { offsetOf } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
+import type { X87Name } from '../../isa/x87-names.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
 import { unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
@@ -215,6 +216,9 @@ export class HandlerOps extends WasmOps {
   float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
     if (hasFastPath(op)) return this.#call(`float:${op}:${size}`, [this.state, this.wide(a), this.wide(b)]);
     return this.helper('float', this.constant(floatCode(op, size)), a, b, extra ?? this.constant(0));
+  }
+  x87(name: X87Name, value: Node, form: Node): Node {
+    return this.#call(`x87:${name}`, [this.state, this.wide(value), this.narrow(form)]);
   }
   helper(name: HelperName, ...args: Node[]): Node {
     assert(helperNames.includes(name), `helper ${name}`);

@@ -8,9 +8,8 @@ import type { Decoded } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import type { EngineProfile } from '../profile.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
-import { type Callee, calleeSignature } from './callees.ts';
+import { type Callee, calleeSignature, regionCallees } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
-import { runNames } from './core-runs.ts';
 import { makeHandler, shapeKey } from './handler.ts';
 import { ShapeMap } from './shapes.ts';
 
@@ -61,7 +60,7 @@ export class Handlers {
 
   /** What a region may import. */
   get regionImports(): WebAssembly.ModuleImports {
-    return Object.fromEntries(['memory', ...runNames].map((name) => [name, present(this.#imports[name], name)]));
+    return Object.fromEntries(['memory', ...regionCallees].map((name) => [name, present(this.#imports[name], name)]));
   }
   #instantiateCore(calls: RecordCalls): WebAssembly.Exports {
     const { paging } = this.#p;

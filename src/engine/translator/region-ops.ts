@@ -4,12 +4,12 @@
  * and the interpreter does the instruction.
  */
 import { offsetOf, type StateField, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
-import type { Decoded } from '../../isa/decode.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
-import { runNames } from '../interpreter/core-runs.ts';
+import type { X87Name } from '../../isa/x87-names.ts';
+import { type Callee, regionCallees } from '../interpreter/callees.ts';
 import { Outcome } from '../interpreter/record.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
 import { unsignedLeb } from '../wasm/module.ts';
@@ -18,6 +18,7 @@ import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
 import { LazyFlags } from './lazy-flags.ts';
 import type { RegionLocals } from './region-locals.ts';
+import { exitWord, ipIsSet, type Known, type Place, type Surroundings } from './surroundings.ts';
 
 /** The region does not have this instruction; the interpreter does it. */
 export class NotTranslated {
@@ -27,41 +28,18 @@ export class NotTranslated {
   }
 }
 
-/** What an instruction's code needs of the region around it. Offsets count from the start of the region's first page. */
-export interface Surroundings {
-  readonly locals: RegionLocals;
-  /** Numbers of the blocks that may come next; of those that a computed jump may mean, where they begin. */
-  readonly target: number | undefined;
-  readonly behind: number | undefined;
-  readonly guesses: readonly { readonly block: number; readonly offset: number }[];
-  /** Emits a jump to a block, after so many instructions of this one. */
-  goTo(out: number[], target: number, kind: FlagKind, retired: number): void;
-  /** Emits the way out: how it is left (`exitWord`), and where to go on unless `ip` is set already. */
-  exit(out: number[], kind: FlagKind, word: number, offset: number | undefined): void;
-  /** There will be an exit with flags of this kind. */
-  announceExit(kind: FlagKind): void;
-}
-
-/** What is known of registers at a place of a block: upper bounds of their widths in bits; vector registers whose low number is plain, of what size. */
-export interface Known {
-  readonly widths: number[];
-  readonly plain: Map<number, 32 | 64>;
-}
-export const nothingKnown = (): Known => ({ widths: new Array(16).fill(64), plain: new Map() });
-
-export interface Place {
-  readonly decoded: Decoded;
-  readonly offset: number;
-  /** Instructions of the block before this one. */
-  readonly retired: number;
-}
-
-/** Bits of the local `exit`: the outcome for the dispatcher, whether `ip` is set already, what was retired. */
-export const exitWord = (outcome: number, retired: number): number => (retired << 4) | outcome;
-export const ipIsSet = 8;
-
 /** What changes nothing that a region relies on. */
-const settable: readonly StateName[] = ['systemFlags', 'interruptShadow', 'fsBase', 'gsBase', 'kernelGsBase'];
+const settable: readonly StateName[] = [
+  'systemFlags',
+  'interruptShadow',
+  'fsBase',
+  'gsBase',
+  'kernelGsBase',
+  'floatControl',
+  'floatOpcode',
+  'floatIp',
+  'floatData',
+];
 /** More than a region runs between two looks at the fuel. */
 const fuelReserve = 512;
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
@@ -156,6 +134,9 @@ export class RegionOps extends LazyFlags {
   again(): void {
     throw new NotTranslated('repeat');
   }
+  #call(callee: Callee, args: readonly Node[], bits: number): Node {
+    return this.graph.node('i32', [Op.call, ...unsignedLeb(regionCallees.indexOf(callee))], args, false, bits);
+  }
   /** The whole of REP MOVS and STOS, as far as a page goes; what is left is the interpreter's. */
   bulk(kind: 'moveRun' | 'storeRun', form: Form): void {
     if (form.addressSize !== 64) throw new NotTranslated('repeat');
@@ -169,8 +150,7 @@ export class RegionOps extends LazyFlags {
     const left = this.wide(this.graph.node('i32', [Op.i32Sub], [readFuel(), this.i32(fuelReserve)], true, 32));
     const most = this.select(this.ltu(count, left), count, left);
     const from = moves ? this.linear(form.segment, this.register(6, 64)) : this.register(0, form.size);
-    const call = [Op.call, ...unsignedLeb(runNames.indexOf(kind))];
-    const done = this.graph.node('i32', call, [this.state, this.register(7, 64), from, most, this.i32(scale)], false, 13);
+    const done = this.#call(kind, [this.state, this.register(7, 64), from, most, this.i32(scale)], 13);
     this.#giveUpIf(this.isZero(done), 'TLB miss');
     const bytes = this.shl(done, this.constant(scale));
     for (const n of moves ? [6, 7] : [7]) this.setRegister(n, 64, this.add(this.register(n, 64), bytes));
@@ -333,7 +313,11 @@ export class RegionOps extends LazyFlags {
     this.#changed = true;
   }
 
-  // --- scalar floating point
+  // --- floating point
+  /** Changes nothing when it gives zero; otherwise the meaning goes on to note the instruction, which counts as the change. */
+  x87(name: X87Name, value: Node, form: Node): Node {
+    return this.#call(`x87:${name}`, [this.state, this.wide(value), this.narrow(form)], 32);
+  }
   float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
     const fast = hostFloat(this.graph, op, size, this.wide(a), this.wide(b), (n) => this.#isPlain(n, size), Number(extra?.constant ?? 0n));
     if (!fast) {

@@ -9,7 +9,8 @@ import { Structure } from '../wasm/structure.ts';
 import { type Block, pageOf, repeats, type Step } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
-import { exitWord, ipIsSet, nothingKnown, RegionOps, type Surroundings } from './region-ops.ts';
+import { RegionOps } from './region-ops.ts';
+import { exitWord, ipIsSet, nothingKnown, type Surroundings } from './surroundings.ts';
 import { translate } from './trait.ts';
 
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */

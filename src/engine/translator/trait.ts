@@ -5,7 +5,8 @@ import type { Trait } from './discover.ts';
 import { vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOperand } from './region-operand.ts';
-import { NotTranslated, nothingKnown, RegionOps, type Surroundings } from './region-ops.ts';
+import { NotTranslated, RegionOps } from './region-ops.ts';
+import { nothingKnown, type Surroundings } from './surroundings.ts';
 
 const absent = new Proxy({} as RegionOperand, {
   get: (_target, key) => {

@@ -4,7 +4,7 @@ import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
 import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
-import { runNames, runSignature } from '../interpreter/core-runs.ts';
+import { calleeSignature, regionCallees } from '../interpreter/callees.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
@@ -239,7 +239,7 @@ export class Translator implements Translation {
     this.#waited = 0;
     const module = new ModuleBuilder();
     module.importMemory();
-    for (const name of runNames) module.importFunction(name, runSignature);
+    for (const callee of regionCallees) module.importFunction(callee, calleeSignature(callee));
     const made: Made[] = [];
     this.#wanted = pending;
     for (const [page, { address, mode, offsets }] of pending) {

@@ -8,167 +8,16 @@ import type { HelperName } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
-import { type Graph, memoryCode, type Node, simdCode } from './graph.ts';
+import type { X87Name } from '../../isa/x87-names.ts';
+import { memoryCode, type Node, simdCode } from './graph.ts';
 import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
-
-const masks: Readonly<Record<Size, bigint>> = { 8: 0xffn, 16: 0xffffn, 32: 0xffff_ffffn, 64: 0xffff_ffff_ffff_ffffn };
-
-type Fold = (a: bigint, b: bigint) => bigint;
-const signed = (a: bigint): bigint => BigInt.asIntN(64, a);
-/** Operations on two constants, unsigned 64-bit. */
-const foldable: Partial<Record<number, Fold>> = {
-  [Op.i64Add]: (a, b) => a + b,
-  [Op.i64Sub]: (a, b) => a - b,
-  [Op.i64And]: (a, b) => a & b,
-  [Op.i64Or]: (a, b) => a | b,
-  [Op.i64Xor]: (a, b) => a ^ b,
-  [Op.i64Shl]: (a, b) => a << (b & 63n),
-  [Op.i64ShrU]: (a, b) => a >> (b & 63n),
-  [Op.i64ShrS]: (a, b) => signed(a) >> (b & 63n),
-};
-
-const comparisons: Partial<Record<number, (a: bigint, b: bigint) => boolean>> = {
-  [Op.i64Eq]: (a, b) => a === b,
-  [Op.i64Ne]: (a, b) => a !== b,
-  [Op.i64LtU]: (a, b) => a < b,
-  [Op.i64LtS]: (a, b) => signed(a) < signed(b),
-};
+import { WasmValues } from './wasm-values.ts';
 
 const segmentFields = { fsBase: Segment.fs, gsBase: Segment.gs, csBase: Segment.cs } as const;
 
-export abstract class WasmOps implements Ops<Node> {
-  abstract readonly graph: Graph;
+export abstract class WasmOps extends WasmValues implements Ops<Node> {
   /** Address of the vCPU's state. */
   abstract readonly state: Node;
-
-  protected wide(a: Node): Node {
-    if (a.type === 'i64') return a;
-    if (a.constant !== undefined) return this.constant(a.constant & 0xffff_ffffn);
-    return this.graph.node('i64', [Op.i64ExtendI32U], [a], true, a.bits);
-  }
-  protected narrow(a: Node): Node {
-    if (a.constant !== undefined && a.type === 'i64') return this.graph.constant('i32', BigInt.asIntN(32, a.constant));
-    return a.type === 'i32' ? a : this.graph.node('i32', [Op.i32WrapI64], [a], true, 32);
-  }
-  /** As a condition: any value but zero. */
-  protected truth(a: Node): Node {
-    return a.type === 'i32' ? a : this.graph.node('i32', [Op.i64Ne], [a, this.constant(0)], true, 1);
-  }
-  protected binary(op: number, a: Node, b: Node, bits = 64): Node {
-    const x = this.wide(a);
-    const y = this.wide(b);
-    if (x.constant !== undefined && y.constant !== undefined) {
-      const value = foldable[op]?.(x.constant, y.constant);
-      if (value !== undefined) return this.constant(value);
-    }
-    return this.graph.node('i64', [op], [x, y], true, bits);
-  }
-  protected compare(op: number, a: Node, b: Node): Node {
-    if (a.constant !== undefined && b.constant !== undefined) return this.i32(comparisons[op]?.(a.constant, b.constant) ? 1 : 0);
-    return this.graph.node('i32', [op], [this.wide(a), this.wide(b)], true, 1);
-  }
-  protected i32(value: number): Node {
-    return this.graph.constant('i32', BigInt(value));
-  }
-  protected add32(a: Node, b: Node): Node {
-    return this.graph.node('i32', [Op.i32Add], [a, b], true, 32);
-  }
-
-  // --- values
-  constant(value: bigint | number): Node {
-    return this.graph.constant('i64', BigInt(value));
-  }
-  add(a: Node, b: Node): Node {
-    if (b.constant === 0n) return this.wide(a);
-    return this.binary(Op.i64Add, a, b);
-  }
-  sub(a: Node, b: Node): Node {
-    return this.binary(Op.i64Sub, a, b);
-  }
-  mul(a: Node, b: Node): Node {
-    return this.binary(Op.i64Mul, a, b);
-  }
-  protected logic(op64: number, op32: number, a: Node, b: Node, bits: number): Node {
-    if (a.type === 'i32' && b.type === 'i32') return this.graph.node('i32', [op32], [a, b], true, bits);
-    return this.binary(op64, a, b, bits);
-  }
-  and(a: Node, b: Node): Node {
-    return this.logic(Op.i64And, Op.i32And, a, b, Math.min(a.bits, b.bits));
-  }
-  or(a: Node, b: Node): Node {
-    return this.logic(Op.i64Or, Op.i32Or, a, b, Math.max(a.bits, b.bits));
-  }
-  xor(a: Node, b: Node): Node {
-    return this.logic(Op.i64Xor, Op.i32Xor, a, b, Math.max(a.bits, b.bits));
-  }
-  shl(a: Node, n: Node): Node {
-    return this.binary(Op.i64Shl, a, n);
-  }
-  shr(a: Node, n: Node): Node {
-    return this.binary(Op.i64ShrU, a, n, n.constant === undefined ? a.bits : Math.max(1, a.bits - Number(n.constant & 63n)));
-  }
-  sar(a: Node, n: Node): Node {
-    return this.binary(Op.i64ShrS, a, n);
-  }
-  divu(a: Node, b: Node): Node {
-    return this.impure(Op.i64DivU, a, b);
-  }
-  remu(a: Node, b: Node): Node {
-    return this.impure(Op.i64RemU, a, b);
-  }
-  divs(a: Node, b: Node): Node {
-    return this.impure(Op.i64DivS, a, b);
-  }
-  rems(a: Node, b: Node): Node {
-    return this.impure(Op.i64RemS, a, b);
-  }
-  /** Division traps, so it keeps its place behind the meaning's check. */
-  protected impure(op: number, a: Node, b: Node): Node {
-    return this.graph.node('i64', [op], [this.wide(a), this.wide(b)], false);
-  }
-  clz(a: Node): Node {
-    return this.graph.node('i64', [Op.i64Clz], [this.wide(a)], true, 7);
-  }
-  ctz(a: Node): Node {
-    return this.graph.node('i64', [Op.i64Ctz], [this.wide(a)], true, 7);
-  }
-  popcnt(a: Node): Node {
-    return this.graph.node('i64', [Op.i64Popcnt], [this.wide(a)], true, 7);
-  }
-  zeroExtend(a: Node, size: Size): Node {
-    const wide = this.wide(a);
-    if (wide.constant !== undefined) return this.constant(wide.constant & masks[size]);
-    return wide.bits <= size ? wide : this.binary(Op.i64And, wide, this.constant(masks[size]), size);
-  }
-  signExtend(a: Node, size: Size): Node {
-    const wide = this.wide(a);
-    if (size === 64) return wide;
-    if (wide.constant !== undefined) return this.constant(BigInt.asIntN(size, wide.constant));
-    return this.graph.node('i64', [{ 8: Op.i64Extend8S, 16: Op.i64Extend16S, 32: Op.i64Extend32S }[size]], [wide], true);
-  }
-  eq(a: Node, b: Node): Node {
-    return this.compare(Op.i64Eq, a, b);
-  }
-  ne(a: Node, b: Node): Node {
-    return this.compare(Op.i64Ne, a, b);
-  }
-  ltu(a: Node, b: Node): Node {
-    return this.compare(Op.i64LtU, a, b);
-  }
-  lts(a: Node, b: Node): Node {
-    return this.compare(Op.i64LtS, a, b);
-  }
-  isZero(a: Node): Node {
-    if (a.constant !== undefined) return this.i32(a.constant === 0n ? 1 : 0);
-    return this.graph.node('i32', [a.type === 'i32' ? Op.i32Eqz : Op.i64Eqz], [a], true, 1);
-  }
-  select(condition: Node, a: Node, b: Node): Node {
-    return this.graph.node('i64', [Op.select], [this.wide(a), this.wide(b), this.truth(condition)], true, Math.max(a.bits, b.bits));
-  }
-  when(condition: Node, then: () => void, otherwise?: () => void): void {
-    if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
-    this.graph.branch(this.truth(condition), then, otherwise);
-  }
 
   // --- flags as result and carry vector, see cpu/flags.ts
   protected bit(value: Node, n: number): Node {
@@ -357,5 +206,9 @@ export abstract class WasmOps implements Ops<Node> {
   abstract exitHere(): void;
   abstract fault(vector: number, error?: number): void;
   abstract float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node;
+  abstract x87(name: X87Name, value: Node, form: Node): Node;
+  x87Out(upper: boolean): Node {
+    return this.field('floatOut', upper ? 1 : 0);
+  }
   abstract helper(name: HelperName, ...args: Node[]): Node;
 }
