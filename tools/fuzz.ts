@@ -1,10 +1,15 @@
-/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences]]]. Without a seed, one from the clock. */
+/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | memory]]]. Without a seed, one from the clock. */
 import { lockstep, plainFloats } from '../test/conformance/lockstep.ts';
-import { sequences } from '../test/conformance/sequences.ts';
+import { memorySequences, sequences } from '../test/conformance/sequences.ts';
 
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31);
 const count = Number(process.argv[3] ?? 100_000);
-const kinds = { instructions: (first: number, count: number) => lockstep(first, count), floats: plainFloats, sequences } as const;
+const kinds = {
+  instructions: (first: number, count: number) => lockstep(first, count),
+  floats: plainFloats,
+  sequences,
+  memory: memorySequences,
+} as const;
 const wanted = process.argv[4];
 const step = 2_000;
 let failed = 0;

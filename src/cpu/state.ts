@@ -20,6 +20,9 @@ export const stateLayout = layout([
   ['pending', 4],
   /** After so many entries a place of code is hot. */
   ['hotEntries', 4],
+  /** How often regions did not find their memory in the software TLB since this was cleared, and the record that the last of them was entered by. */
+  ['misses', 4],
+  ['missedIn', 4],
   /** Length of the instruction when no record is current (evaluator). */
   ['length', 4],
   /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (3 bits); low bits of the instruction TLB's tags. */

@@ -43,12 +43,15 @@ function faultOf(problem: unknown): Fault {
   throw problem;
 }
 
+type Program = Pick<Case, 'code' | 'before'> & { readonly mode?: Mode };
+
 export class Bench {
   readonly processor: Processor;
   readonly #evaluator: Evaluator;
   readonly #interpreter: Interpreter;
   readonly translator: Translator | undefined;
   readonly #space: GuestSpace;
+  #code = new Uint8Array();
 
   constructor({ cpu = 'max', translate = false } = {}) {
     const start = 0x1_0000 + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
@@ -95,8 +98,17 @@ export class Bench {
   }
 
   /** `filler`: the bytes that stand behind the code. */
-  load(c: Pick<Case, 'code' | 'before'> & { readonly mode?: Mode }, filler: readonly number[] = [0xcc]): void {
+  load(c: Program, filler: readonly number[] = [0xcc]): void {
+    const code = Uint8Array.from({ length: pageBytes }, (_, n) => filler[n % filler.length] ?? 0);
+    code.set(c.code, codeAddress & 0xfff);
+    this.#code = code;
+    this.#space.write(codePage, code);
+    this.reset(c);
+  }
+  /** Back to the state before the code ran. What was decoded stays, unless the code has written into its page. */
+  reset(c: Program): void {
     const { v } = this.processor;
+    if (Buffer.compare(this.#space.read(codePage, pageBytes), this.#code) !== 0) this.#space.write(codePage, this.#code);
     enterKernel(v, { mode: 'long', ip: codeAddress, registers: {}, pageTables: tables, gdt: 0 });
     v.set64(At.cr0, v.get64(At.cr0) | BigInt(Cr0.mp | Cr0.ne | Cr0.wp));
     v.set64(At.cr4, v.get64(At.cr4) | BigInt(Cr4.osfxsr | Cr4.osxmmexcpt));
@@ -107,9 +119,6 @@ export class Bench {
     for (const n of [Segment.es, Segment.ss, Segment.ds]) v.set(At.segmentRights, 0xf3 | Rights.granular | Rights.big, n);
     v.set(At.halted, 0);
     v.set(At.pending, 0);
-    const code = Uint8Array.from({ length: pageBytes }, (_, n) => filler[n % filler.length] ?? 0);
-    code.set(c.code, codeAddress & 0xfff);
-    this.#space.write(codePage, code);
     this.#space.write(windowPage, c.before.memory);
     const { before } = c;
     before.gpr.forEach((value, n) => v.setRegister(n, value));
@@ -127,9 +136,12 @@ export class Bench {
     v.refreshMode();
   }
 
-  /** Has a region made of the code, as if it were hot. */
+  /** Has a region made of the code, as if all of it that ran were hot; the software TLB has its memory. */
   translate(): void {
-    const { v } = this.processor;
+    const { v, paging } = this.processor;
+    v.set(At.hotEntries, 1);
+    for (let page = windowAddress; page < windowAddress + windowBytes; page += pageBytes)
+      for (const access of ['read', 'write'] as const) paging.loadSlow(page, 0, 8, access);
     const page = this.#space.frameOf(codePage / pageBytes) * 8 + (Number(v.get64(At.codeMode)) & 7);
     this.translator?.hot(page, codeAddress & 0xfff);
     this.translator?.translate();

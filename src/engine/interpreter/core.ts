@@ -10,7 +10,7 @@ import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
 import { addX87Functions } from './core-x87.ts';
-import { asItself, Record } from './record.ts';
+import { asItself, missedBit, Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
 const set = (n: number): number[] => [Op.localSet, n];
@@ -130,6 +130,9 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
       ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
       ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...get(3), ...i32(missedBit), Op.i32And, Op.if, 0x40,
+      ...get(0), ...get(0), ...load32(offsetOf('misses')), ...i32(1), Op.i32Add, ...store32(offsetOf('misses')), ...get(0), ...get(1), ...store32(offsetOf('missedIn')),
+      Op.end,
       ...(profile ? [...get(1), ...set(7)] : []),
       ...lookUp({ linear: 4, entry: 5, record: 1, ip: 6 }, [Op.return]),
       ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(7), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, Op.call, ...unsignedLeb(left)] : []),

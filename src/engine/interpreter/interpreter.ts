@@ -201,7 +201,7 @@ export class Interpreter implements CodeWatch {
   #hot(record: number): void {
     const { view } = this.#p.v.pool;
     view.setUint16(record + Record.handler, view.getUint16(record + Record.own, true), true);
-    this.#translation?.hot(view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true));
+    this.#translation?.hot(...this.placeOf(record));
   }
   /** The record at a place no longer enters the region in `slot`. */
   leave(page: number, offset: number, slot: number): void {
@@ -210,6 +210,11 @@ export class Interpreter implements CodeWatch {
     if (record === 0 || view.getUint16(record + Record.handler, true) !== slot) return;
     view.setUint16(record + Record.handler, countHandler, true);
     view.setUint16(record + Record.entry, 0, true);
+  }
+  /** Which page a record is of, and its offset there. */
+  placeOf(record: number): readonly [page: number, offset: number] {
+    const { view } = this.#p.v.pool;
+    return [view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true)];
   }
   /** Where an indirect jump went last: guest-virtual addresses, as far as the TLB still has their pages. */
   learned(page: number, offset: number): readonly bigint[] {

@@ -35,5 +35,10 @@ export const Record = {
 } as const;
 /** Added to a record's address: do what the instruction itself does, whatever it enters. */
 export const asItself = Record.own - Record.handler;
-/** What a handler or a region may give instead of a record: leave the run, go on at `ip`, or have the instruction there done by itself. */
-export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself } as const;
+/**
+ * What a handler or a region may give instead of a record: leave the run, go on at `ip`, or have the instruction there done by itself,
+ * in general or because the software TLB did not have what a region wanted of it.
+ */
+export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself, missed: 5 | asItself } as const;
+/** The bit by which `missed` differs from `asItself`. */
+export const missedBit = 4;

@@ -8,6 +8,8 @@ import { Op, Simd } from '../wasm/opcodes.ts';
 export type LocalName =
   | `gpr${number}`
   | `xmm${number}`
+  /** The host address of a window of memory. */
+  | `host${number}`
   /** Operands of the last flag-setting instruction, its result, and a word: `flagBits`, or a carry. */
   | 'flagA'
   | 'flagB'

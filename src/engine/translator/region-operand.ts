@@ -7,7 +7,6 @@ import type { Node } from '../wasm/graph.ts';
 import { NotTranslated, type RegionOps } from './region-ops.ts';
 
 const instructionPointer = 16;
-const firstSegmentWithBase = 4;
 
 export class RegionOperand implements Operand<Node> {
   readonly size: number;
@@ -117,6 +116,6 @@ export class RegionOperand implements Operand<Node> {
   }
   #inSegment(offset: Node): Node {
     const segment = this.#decoded.memory?.segment ?? 0;
-    return segment < firstSegmentWithBase ? offset : this.#o.add(offset, this.#o.field('segmentBase', segment));
+    return this.#o.linear(segment, offset);
   }
 }

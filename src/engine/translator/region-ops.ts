@@ -3,7 +3,7 @@
  * TLB in line. What a region cannot do (helpers, faults, accesses that miss the TLB) leaves it before the instruction has changed anything,
  * and the interpreter does the instruction.
  */
-import { offsetOf, type StateField, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
+import { offsetOf, type StateField } from '../../cpu/state.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
@@ -11,14 +11,15 @@ import type { StateName } from '../../isa/state-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
 import { type Callee, regionCallees } from '../interpreter/callees.ts';
 import { Outcome } from '../interpreter/record.ts';
-import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
+import { Graph, memoryCode, type Node } from '../wasm/graph.ts';
 import { unsignedLeb } from '../wasm/module.ts';
-import { Op, Simd } from '../wasm/opcodes.ts';
+import { Op } from '../wasm/opcodes.ts';
 import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
-import { LazyFlags } from './lazy-flags.ts';
 import type { RegionLocals } from './region-locals.ts';
-import { exitWord, ipIsSet, type Known, type Place, type Surroundings } from './surroundings.ts';
+import { RegionMemory, valueOfFs, valueOfGs } from './region-memory.ts';
+import { copyKnown, exitWord, ipIsSet, type Known, type Place, type Surroundings } from './surroundings.ts';
+import type { Windows } from './windows.ts';
 
 /** The region does not have this instruction; the interpreter does it. */
 export class NotTranslated {
@@ -42,18 +43,17 @@ const settable: readonly StateName[] = [
 ];
 /** More than a region runs between two looks at the fuel. */
 const fuelReserve = 512;
-const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
-const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
 const masks = { 8: 0xffn, 16: 0xffffn } as const;
 
-export class RegionOps extends LazyFlags {
+export class RegionOps extends RegionMemory {
   readonly graph: Graph;
   readonly state: Node;
   protected readonly locals: RegionLocals;
+  protected readonly windows: Windows;
+  /** Shared along a block. */
+  protected readonly known: Known;
   readonly #around: Surroundings;
   readonly #place: Place;
-  /** Shared along a block. */
-  readonly #known: Known;
   readonly #widths: number[];
   /** Which register a low lane was read from; which numbers are plain results of this instruction, and of what size. */
   #lanes: Map<Node, number> | undefined;
@@ -64,17 +64,16 @@ export class RegionOps extends LazyFlags {
   /** The meaning says more, but all of it is done already. */
   #done = false;
   #nested = 0;
-  /** The place of the last access for writing, which the store that follows may use. */
-  #checked: { readonly address: Node; readonly bytes: number; readonly host: Node } | undefined;
 
   constructor(around: Surroundings, place: Place, kind: FlagKind, known: Known) {
     super(kind);
     this.#around = around;
     this.locals = around.locals;
+    this.windows = around.windows;
     this.graph = new Graph(around.locals);
     this.state = this.graph.parameter(0);
     this.#place = place;
-    this.#known = known;
+    this.known = known;
     this.#widths = known.widths;
   }
 
@@ -94,19 +93,28 @@ export class RegionOps extends LazyFlags {
   interpret(): void {
     this.#giveUp('not translated');
   }
-  #giveUp(why: string): void {
+  #giveUp(why: string, outcome: number = Outcome.asItself): void {
     if (this.#changed) throw new NotTranslated(`${why} after a change`);
-    this.#leave(exitWord(Outcome.asItself, this.#place.retired), this.#place.offset);
+    this.#leave(exitWord(outcome, this.#place.retired), this.#place.offset);
   }
   /** Like `when`, for a way out of the region: nothing that is known changes on the other side. */
-  #giveUpIf(condition: Node, why: string): void {
+  #giveUpIf(condition: Node, why: string, outcome: number = Outcome.asItself): void {
     if (this.#done) return;
     if (condition.constant !== undefined) {
       if (condition.constant !== 0n) this.#giveUp(why);
       return;
     }
-    this.graph.branch(this.truth(condition), () => this.#giveUp(why));
+    this.graph.branch(this.truth(condition), () => this.#giveUp(why, outcome));
     this.#ended = false;
+  }
+  protected missesIf(condition: Node): void {
+    this.#giveUpIf(condition, 'TLB miss', Outcome.missed);
+  }
+  protected get isNested(): boolean {
+    return this.#nested > 0;
+  }
+  protected noteChange(): void {
+    this.#changed = true;
   }
   helper(name: HelperName, ...args: Node[]): Node {
     if (name === 'segmentSelector' && args[0]?.constant !== undefined) return this.selector(Number(args[0].constant));
@@ -165,7 +173,8 @@ export class RegionOps extends LazyFlags {
 
   // --- control
   #inPage(offset: number): Node {
-    return this.add(this.graph.read('i64', this.locals.named('codePage')), this.constant(offset));
+    const page = this.relativeTo(this.#around.windows, this.graph.read('i64', this.locals.named('codePage')));
+    return this.add(page, this.constant(offset));
   }
   ip(): Node {
     return this.#inPage(this.#place.offset);
@@ -193,6 +202,7 @@ export class RegionOps extends LazyFlags {
   #goToBlock(block: number): void {
     const { kind } = this;
     const retired = this.#place.retired + 1;
+    this.#around.reach(block, copyKnown(this.known));
     this.#around.announceExit(kind); // the block may lie on a page that is elsewhere now
     this.graph.place((out) => this.#around.goTo(out, block, kind, retired));
     this.#ended = true;
@@ -204,18 +214,29 @@ export class RegionOps extends LazyFlags {
     const changed = this.#changed;
     let changedFirst = false;
     let endedFirst = false;
-    this.#checked = undefined;
+    const { windows } = this.known;
+    const values = [...this.known.values];
+    const changedValues = new Set<number>();
+    const endWay = (): void => {
+      this.known.windows = windows;
+      values.forEach((value, n) => {
+        if (this.known.values[n] !== value) changedValues.add(n);
+        this.known.values[n] = value;
+      });
+    };
     this.#nested++;
     const first = (): void => {
       then();
+      endWay();
       changedFirst = this.#changed;
       endedFirst = this.#ended;
       this.#changed = changed;
       this.#ended = false;
     };
     this.branchWithFlags(condition, first, otherwise);
+    endWay();
+    for (const n of changedValues) this.known.values[n] = undefined;
     this.#nested--;
-    this.#checked = undefined;
     this.#changed ||= changedFirst;
     this.#ended &&= endedFirst;
     for (let n = 0; n < 16; n++) this.#widths[n] = Math.max(this.#widths[n] ?? 64, widths[n] ?? 64);
@@ -227,6 +248,7 @@ export class RegionOps extends LazyFlags {
   }
   override set(name: StateName, value: Node): void {
     if (!settable.includes(name)) throw new NotTranslated(`sets ${name}`);
+    if (name === 'fsBase' || name === 'gsBase') this.writeValue(name === 'fsBase' ? valueOfFs : valueOfGs, value);
     super.set(name, value);
   }
   override setField(name: StateField, value: Node, index = 0): void {
@@ -234,7 +256,7 @@ export class RegionOps extends LazyFlags {
     this.#changed = true;
   }
   #whole(number: number): Node {
-    return this.graph.read('i64', this.locals.named(`gpr${number}`), this.#widths[number]);
+    return this.readValue(number, this.graph.read('i64', this.locals.named(`gpr${number}`), this.#widths[number]));
   }
   register(number: number, size: Size): Node {
     return this.zeroExtend(this.#whole(number), size);
@@ -251,12 +273,14 @@ export class RegionOps extends LazyFlags {
       whole = this.or(this.and(this.#whole(number), this.constant(~mask)), this.zeroExtend(value, size));
     }
     this.graph.set(local, whole);
+    this.writeValue(number, whole);
     this.#widths[number] = size >= 32 ? Math.min(whole.bits, size) : (this.#widths[number] ?? 64);
     this.#changed = true;
   }
   setHighByte(number: number, value: Node): void {
     const upper = this.shl(this.zeroExtend(value, 8), this.constant(8));
     this.graph.set(this.locals.written(`gpr${number}`), this.or(this.and(this.#whole(number), this.constant(~0xff00n)), upper));
+    this.writeValue(number, upper);
     this.#widths[number] = Math.max(16, this.#widths[number] ?? 64);
     this.#changed = true;
   }
@@ -265,51 +289,7 @@ export class RegionOps extends LazyFlags {
   }
   setXmm(number: number, value: Node): void {
     this.graph.set(this.locals.written(`xmm${number}`), value);
-    this.#known.plain.delete(number);
-    this.#changed = true;
-  }
-
-  // --- memory
-  linear(segment: number, offset: Node): Node {
-    return segment < 4 ? offset : this.add(offset, this.field('segmentBase', segment));
-  }
-  /** The host address of an access that the TLB has; otherwise the region is left. */
-  #probe(table: 'tlbRead' | 'tlbWrite', address: Node, bytes: number): Node {
-    const i32 = (op: number, a: Node, b: Node): Node => this.graph.node('i32', [op], [a, b], true, 32);
-    const low = this.narrow(address);
-    const index = i32(Op.i32And, i32(Op.i32ShrU, low, this.i32(tlbSlotShift)), this.i32(tlbSlotMask));
-    const entry = this.add32(this.graph.read('i32', this.locals.named(table)), index);
-    const tag = this.graph.node('i64', memoryCode(Op.i64Load, 0), [entry], true);
-    this.#giveUpIf(this.ne(tag, this.and(this.add(address, this.constant(bytes - 1)), this.constant(-4096))), 'TLB miss');
-    return this.add32(low, this.graph.node('i32', memoryCode(Op.i32Load, 8), [entry], true, 32));
-  }
-  load(address: Node, size: Size): Node {
-    const host = this.#probe('tlbRead', this.wide(address), size / 8);
-    return this.graph.node('i64', memoryCode(loads[size], 0), [host], false, size);
-  }
-  loadForWrite(address: Node, size: Size): Node {
-    const wide = this.wide(address);
-    const host = this.#probe('tlbWrite', wide, size / 8);
-    this.#checked = { address: wide, bytes: size / 8, host };
-    return this.graph.node('i64', memoryCode(loads[size], 0), [host], false, size);
-  }
-  #forStore(address: Node, bytes: number): Node {
-    const checked = this.#checked;
-    if (checked && checked.address === address && checked.bytes >= bytes) return checked.host;
-    return this.#probe('tlbWrite', address, bytes);
-  }
-  store(address: Node, size: Size, value: Node): void {
-    const host = this.#forStore(this.wide(address), size / 8);
-    this.graph.effect(memoryCode(stores[size], 0), [host, this.wide(value)]);
-    this.#changed = true;
-  }
-  load128(address: Node): Node {
-    const host = this.#probe('tlbRead', this.wide(address), 16);
-    return this.graph.node('v128', simdMemoryCode(Simd.load, 0), [host], false);
-  }
-  store128(address: Node, value: Node): void {
-    const host = this.#forStore(this.wide(address), 16);
-    this.graph.effect(simdMemoryCode(Simd.store, 0), [host, value]);
+    this.known.plain.delete(number);
     this.#changed = true;
   }
 
@@ -352,13 +332,13 @@ export class RegionOps extends LazyFlags {
   }
   #isPlain(n: Node, size: 32 | 64): boolean {
     const register = this.#lanes?.get(n);
-    return this.#results?.get(n) === size || (register !== undefined && this.#known.plain.get(register) === size);
+    return this.#results?.get(n) === size || (register !== undefined && this.known.plain.get(register) === size);
   }
   /** Writes the low lane of a register. */
   setLane(register: number, size: Size, value: Node): void {
     this.setXmm(register, this.withLane(this.xmm(register), size, 0, value));
     const plain = this.#results?.get(value);
-    if (plain !== undefined && plain === size && this.#nested === 0) this.#known.plain.set(register, plain);
+    if (plain !== undefined && plain === size && this.#nested === 0) this.known.plain.set(register, plain);
   }
 
   /** Whether the instruction sets flags. */

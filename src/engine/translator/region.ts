@@ -10,8 +10,9 @@ import { type Block, pageOf, repeats, type Step } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOps } from './region-ops.ts';
-import { exitWord, ipIsSet, nothingKnown, type Surroundings } from './surroundings.ts';
+import { exitWord, ipIsSet, type Known, nothingKnown, type Surroundings } from './surroundings.ts';
 import { translate } from './trait.ts';
+import { Windows } from './windows.ts';
 
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
 const differenceBits = 0x84;
@@ -26,6 +27,13 @@ function nextOf(b: Block): readonly number[] {
 const dispatcher = 0;
 const landingOf = (block: number): number => 2 * block + 1;
 const nodeOf = (block: number): number => 2 * block + 2;
+
+interface RegionOptions {
+  /** Floating point may be off. */
+  readonly restricted: boolean;
+  /** No windows that accesses share. */
+  readonly narrow: boolean;
+}
 
 export class Region {
   readonly blocks: readonly Block[];
@@ -43,9 +51,13 @@ export class Region {
   readonly #loopDepths = new Map<number, number>();
   readonly #mergeDepths = new Map<number, number>();
   readonly #code = new Map<number, readonly RegionOps[]>();
+  readonly #windows: Windows;
+  /** What is known where control comes to a block in one way only. */
+  readonly #reached = new Map<number, Known>();
 
   /** `mapOf`: the map of decoded code that the TLB has for a page while it is where it was; pages count from the region's first. */
-  constructor(blocks: readonly Block[], restricted: boolean, mapOf: (page: number) => number) {
+  constructor(blocks: readonly Block[], { restricted, narrow }: RegionOptions, mapOf: (page: number) => number) {
+    this.#windows = new Windows(this.#locals, narrow);
     this.blocks = blocks;
     this.#restricted = restricted;
     this.#mapOf = mapOf;
@@ -127,6 +139,7 @@ export class Region {
       if (this.#isChecked(node)) this.#announce(this.#kind(node));
       this.#code.set(node, this.#translateBlock(node));
     }
+    this.#windows.finish();
     const locals = this.#locals;
     const body: number[] = [];
     for (const _kind of this.#exitKinds) {
@@ -187,7 +200,8 @@ export class Region {
   #translateBlock(node: number): readonly RegionOps[] {
     const block = this.#block(node);
     const around = this.#around(node);
-    const known = nothingKnown();
+    const isReachedInOneWay = !this.#structure.isMerge(node) && !this.#structure.isLoop(node);
+    const known = (isReachedInOneWay && this.#reached.get(node)) || nothingKnown();
     let kind = this.#kind(node);
     return block.steps.map((step, n) => {
       const o = new RegionOps(around, { decoded: step.decoded, offset: step.offset, retired: n }, kind, known);
@@ -202,6 +216,8 @@ export class Region {
     const block = node === dispatcher ? undefined : this.#block(node);
     return {
       locals: this.#locals,
+      windows: this.#windows,
+      reach: (target, known) => void this.#reached.set(nodeOf(target), known),
       target: block?.target,
       behind: block?.behind,
       guesses: [...(block?.guesses ?? []), ...(block?.returnTo === undefined ? [] : [block.returnTo])].map((n) => ({

@@ -7,6 +7,7 @@ import { RegionLocals } from './region-locals.ts';
 import { RegionOperand } from './region-operand.ts';
 import { NotTranslated, RegionOps } from './region-ops.ts';
 import { nothingKnown, type Surroundings } from './surroundings.ts';
+import { Windows } from './windows.ts';
 
 const absent = new Proxy({} as RegionOperand, {
   get: (_target, key) => {
@@ -22,7 +23,8 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
   row.meaning(o, form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
 }
 
-const nowhere: Omit<Surroundings, 'locals'> = {
+const nowhere: Omit<Surroundings, 'locals' | 'windows'> = {
+  reach: () => {},
   target: undefined,
   behind: undefined,
   guesses: [],
@@ -32,7 +34,13 @@ const nowhere: Omit<Surroundings, 'locals'> = {
 };
 /** Translates the instruction alone, to see whether it can be and how it leaves the flags. */
 export function traitOf(decoded: Decoded, restricted: boolean): Trait {
-  const o = new RegionOps({ ...nowhere, locals: new RegionLocals() }, { decoded, offset: 0, retired: 0 }, vectorKind, nothingKnown());
+  const locals = new RegionLocals();
+  const o = new RegionOps(
+    { ...nowhere, locals, windows: new Windows(locals, false) },
+    { decoded, offset: 0, retired: 0 },
+    vectorKind,
+    nothingKnown(),
+  );
   try {
     translate(o, decoded, restricted);
   } catch (problem) {

@@ -25,6 +25,10 @@ const translationCost = 2500;
 const shareOfTime = 4;
 const haste = 2;
 
+/** Once in so many instructions it is looked how often regions missed their memory; a miss in every so many is too often. */
+const missesInterval = 200_000;
+const instructionsPerMiss = 200;
+
 /** How far apart the pages of a region may lie. */
 const distanceMax = 1n << 31n;
 
@@ -165,9 +169,12 @@ export class Translator implements Translation {
   #waited = 0;
   /** Instructions run so far, about. */
   #run = 0;
+  #missesCounted = 0;
+  /** Places whose regions missed their memory so often that they are made without windows. */
+  readonly #narrow = new Map<number, Set<number>>();
   readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
   /** How often what happened; for profiles. */
-  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0 };
+  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, narrowed: 0 };
 
   constructor(p: Processor, interpreter: Interpreter, profile?: EngineProfile) {
     this.#p = p;
@@ -189,7 +196,26 @@ export class Translator implements Translation {
   }
   tick(instructions: number): void {
     this.#run += instructions;
+    if (this.#run - this.#missesCounted >= missesInterval) this.#countMisses();
     if (this.#pendingCount > 0 && ++this.#waited >= patience) this.translate();
+  }
+  /** A region whose windows lie across two pages again and again is made anew without them; so is, once, one that is just short of TLB entries. */
+  #countMisses(): void {
+    const { v } = this.#p;
+    const tooOften = v.get(At.misses) * instructionsPerMiss > this.#run - this.#missesCounted;
+    this.#missesCounted = this.#run;
+    v.set(At.misses, 0);
+    if (!tooOften) return;
+    const [page, offset] = this.#interpreter.placeOf(v.get(At.missedIn) >>> 0);
+    const slot = this.entry(page, offset)?.slot;
+    const region = [...(this.#installed.get(page) ?? [])].find((r) => r.slot === slot);
+    if (!region || this.#isNarrow(page, offset)) return;
+    for (const [at, within] of region.entries) this.#narrow.set(at, (this.#narrow.get(at) ?? new Set()).add(within));
+    this.counts.narrowed++;
+    this.#drop(region);
+  }
+  #isNarrow(page: number, offset: number): boolean {
+    return this.#narrow.get(page)?.has(offset) === true;
   }
   entry(page: number, offset: number): Entry | undefined {
     return this.#entries.get(page)?.get(offset);
@@ -197,6 +223,7 @@ export class Translator implements Translation {
   forget(frame: number, start: number, end: number): void {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
       this.#pending.delete(page);
+      this.#narrow.delete(page);
       for (const region of this.#installed.get(page) ?? [])
         if (region.ranges.some((r) => r.page === page && r.start < end && r.end > start)) this.#drop(region);
     }
@@ -222,6 +249,7 @@ export class Translator implements Translation {
     for (const region of regions) this.#interpreter.release(region.slot);
     this.#installed.clear();
     this.#entries.clear();
+    this.#narrow.clear();
     this.#traits.plain.clear();
     this.#traits.restricted.clear();
     this.#pending.clear();
@@ -249,7 +277,7 @@ export class Translator implements Translation {
         const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, traits, page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
-        const region = this.#region(blocks, view);
+        const region = this.#region(blocks, view, this.#isNarrow(page, offset));
         module.add(region.function(`r${made.length}`));
         made.push({ region, view });
         for (const entry of region.entries) {
@@ -268,10 +296,10 @@ export class Translator implements Translation {
   isWanted(page: number, offset: number): boolean {
     return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
   }
-  #region(blocks: readonly Block[], view: PageView): Region {
+  #region(blocks: readonly Block[], view: PageView, narrow: boolean): Region {
     for (const b of blocks) this.counts.instructions += b.steps.length;
     for (const { page, start, end } of rangesOf(blocks, view)) this.#interpreter.pages.markCode(Math.floor(page / 8), start, end);
-    return new Region(blocks, view.restricted, (number) => this.#interpreter.pages.mapOf(view.page(number) ?? 0));
+    return new Region(blocks, { restricted: view.restricted, narrow }, (number) => this.#interpreter.pages.mapOf(view.page(number) ?? 0));
   }
   #install(module: ModuleBuilder, made: readonly Made[]): void {
     const bytes = module.bytes();

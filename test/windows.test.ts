@@ -1,0 +1,33 @@
+/** Accesses at constant distances share one look into the software TLB; a region whose stretch of memory lies across two pages does without. */
+import { expect, test } from 'vitest';
+import { Bench } from './conformance/bench.ts';
+import { makeCase, windowAddress } from './conformance/cases.ts';
+
+// 1: add [rbp], ecx; mov eax, [rbp + 40]; add eax, [rbp]; mov [rbp + 40], eax; dec ecx; jnz 1b; jmp .
+const loop = [0x01, 0x4d, 0, 0x8b, 0x45, 40, 0x03, 0x45, 0, 0x89, 0x45, 40, 0xff, 0xc9, 0x75, 0xf0, 0xeb, 0xfe];
+const iterations = 400_000;
+const instructions = 6 * iterations;
+
+function run(address: number, translate: boolean): { readonly sum: bigint; readonly narrowed: number } {
+  const bench = new Bench({ translate });
+  const { before } = makeCase(1) ?? {};
+  if (!before) throw new Error('no case');
+  before.gpr[1] = BigInt(iterations);
+  before.gpr[5] = BigInt(address);
+  before.memory.fill(0);
+  bench.load({ code: Uint8Array.from(loop), before });
+  bench.runFor(instructions);
+  return { sum: bench.processor.v.register(0), narrowed: bench.translator?.counts.narrowed ?? 0 };
+}
+
+test('a loop over a stretch within a page keeps its window', () => {
+  const found = run(windowAddress + 64, true);
+  expect(found.narrowed).toBe(0);
+  expect(found.sum).toBe(run(windowAddress + 64, false).sum);
+});
+
+test('a loop over a stretch across two pages is made anew without it', () => {
+  const found = run(windowAddress + 4096 - 16, true);
+  expect(found.narrowed).toBe(1);
+  expect(found.sum).toBe(run(windowAddress + 64, false).sum);
+});
