@@ -100,14 +100,18 @@ const endsBlock = (step: Step): boolean =>
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
 const targetOf = (step: Step): number => behindOf(step) + Number(step.decoded.immediates[0] ?? 0n);
 
+interface Work {
+  readonly context: Context;
+  readonly offset: number;
+  readonly rank: number;
+}
+
 class Discovery {
   readonly #code: Code;
   readonly root: Context;
   readonly entered: Set<number>;
-  readonly #work: { readonly context: Context; readonly offset: number }[][] = Array.from(
-    { length: callDepthMax * recursionRank + 1 },
-    () => [],
-  );
+  /** By rank. */
+  readonly #work: Work[][] = [];
   #count = 0;
 
   constructor(code: Code, start: number) {
@@ -115,16 +119,17 @@ class Discovery {
     this.root = newContext(undefined, start, 0);
     this.entered = new Set([start]);
     this.#lead(this.root, start);
-    for (let next = this.#next(); next && this.#count < instructionsMax; next = this.#next()) this.#walk(next.context, next.offset);
+    for (let next = this.#next(); next && this.#count < instructionsMax; next = this.#next()) this.#walk(next);
   }
   /** What is nearest to the start of the region comes first. */
-  #next(): { readonly context: Context; readonly offset: number } | undefined {
-    return this.#work.find((queue) => queue.length > 0)?.shift();
+  #next(): Work | undefined {
+    return this.#work.find((queue) => queue?.length > 0)?.shift();
   }
-  #lead(context: Context, offset: number): void {
+  #lead(context: Context, offset: number, rank = context.rank): void {
     if (context.leaders.has(offset)) return;
     context.leaders.add(offset);
-    this.#work[context.rank]?.push({ context, offset });
+    this.#work[rank] ??= [];
+    this.#work[rank].push({ context, offset, rank });
   }
   #enter(context: Context, offset: number): void {
     if (context !== this.root) return;
@@ -136,7 +141,7 @@ class Discovery {
     context.guesses.set(step.offset, guesses);
     return guesses;
   }
-  #walk(context: Context, start: number): void {
+  #walk({ context, offset: start, rank }: Work): void {
     const isFirst = context === this.root && start === context.start;
     if (!isFirst && this.#code.heat(start) < warm) return;
     if (context === this.root && this.#code.isWanted(start)) this.entered.add(start);
@@ -146,13 +151,13 @@ class Discovery {
       const step: Step = { offset: at, decoded, trait: this.#code.trait(decoded) };
       context.steps.set(at, step);
       this.#count++;
-      if (endsBlock(step)) return this.#end(context, step);
+      if (endsBlock(step)) return this.#end(context, step, rank);
       at = behindOf(step);
-      if (pageOf(at) !== pageOf(step.offset)) return this.#lead(context, at);
-      if (context === this.root && this.#code.isWanted(at)) return this.#lead(context, at);
+      if (pageOf(at) !== pageOf(step.offset)) return this.#lead(context, at, rank);
+      if (context === this.root && this.#code.isWanted(at)) return this.#lead(context, at, rank);
     }
   }
-  #end(context: Context, step: Step): void {
+  #end(context: Context, step: Step, rank: number): void {
     const { decoded, trait } = step;
     const behind = behindOf(step);
     if (!trait.translated) {
@@ -168,9 +173,10 @@ class Discovery {
     } else if (isReturn(decoded)) {
       if (context.caller) this.#lead(context.caller, context.behind);
     } else {
-      if (isRelative(decoded)) this.#lead(context, targetOf(step));
-      else if (isIndirect(decoded)) for (const target of this.#guess(context, step)) this.#lead(context, target);
-      if (!decoded.row.ends) this.#lead(context, behind);
+      if (isRelative(decoded)) this.#lead(context, targetOf(step), rank);
+      // often another function, which ends with this one's return
+      else if (isIndirect(decoded)) for (const target of this.#guess(context, step)) this.#lead(context, target, rank + 1);
+      if (!decoded.row.ends) this.#lead(context, behind, rank);
     }
   }
 }
