@@ -189,6 +189,10 @@ export class Bench {
     v.jump(v.ip);
     return result;
   }
+  /** What there is now. */
+  state(): Result {
+    return this.#result(undefined);
+  }
   #result(fault: Fault | undefined): Result {
     const { v } = this.processor;
     const stack = new FloatStack(v);

@@ -26,7 +26,9 @@ export type LocalName =
   | 'exit'
   | 'exitOffset'
   /** The entry that the dispatcher goes to. */
-  | 'entry';
+  | 'entry'
+  /** What records hold that enter this region. */
+  | 'slot';
 
 const typeOf = (name: LocalName): ValueType => {
   if (name.startsWith('gpr')) return 'i64';
