@@ -139,12 +139,16 @@ export class Bench {
   /** Has a region made of the code, as if all of it that ran were hot; the software TLB has its memory. */
   translate(): void {
     const { v, paging } = this.processor;
-    v.set(At.hotEntries, 1);
+    this.expectHeat();
     for (let page = windowAddress; page < windowAddress + windowBytes; page += pageBytes)
       for (const access of ['read', 'write'] as const) paging.loadSlow(page, 0, 8, access);
     const page = this.#space.frameOf(codePage / pageBytes) * 8 + (Number(v.get64(At.codeMode)) & 7);
     this.translator?.hot(page, codeAddress & 0xfff);
     this.translator?.translate();
+  }
+  /** What is entered next is hot at once. */
+  expectHeat(): void {
+    this.processor.v.set(At.hotEntries, 1);
   }
   /** At most so many instructions; fewer when one faults. */
   runSteps(instructions: number): Result & { readonly left: number } {

@@ -1,7 +1,7 @@
 /** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
 import { lockstep, plainFloats } from './lockstep.ts';
-import { memorySequences, sequences } from './sequences.ts';
+import { memorySequences, patchingSequences, sequences } from './sequences.ts';
 
 test('evaluator and interpreter do the same with 20,000 random instructions', { timeout: 120_000 }, () => {
   expect(lockstep(4_000_000, 20_000).failures).toEqual([]);
@@ -21,4 +21,10 @@ test('interpreter and translator do the same with 3,000 random programs on a few
   const report = memorySequences(6_000_000, 3_000);
   expect(report.failures).toEqual([]);
   expect(report.regions).toBeGreaterThanOrEqual(report.cases);
+});
+
+test('interpreter and translator do the same with 400 random programs that write into their own code', { timeout: 120_000 }, () => {
+  const report = patchingSequences(7_000_000, 400);
+  expect(report.failures).toEqual([]);
+  expect(report.regions).toBeGreaterThanOrEqual(report.cases / 4);
 });

@@ -4,12 +4,11 @@ import { Bench } from './bench.ts';
 import { type Case, makeCase } from './cases.ts';
 import { differs, type LockstepReport } from './lockstep.ts';
 import { memoryProgram } from './memory-programs.ts';
+import { patchingProgram } from './patching-programs.ts';
 
 const longest = 8;
 /** A jump to itself, at even addresses. */
 const wait = [0xeb, 0xfe];
-/** Instructions run: enough to leave the program and loop in it a little. */
-const steps = 60;
 
 interface Program {
   readonly code: Uint8Array;
@@ -29,31 +28,66 @@ function program(seed: number): Program | undefined {
   return { code: Uint8Array.from(code), before: first.before };
 }
 
-export const sequences = (first: number, count: number): SequencesReport => compare('sequences', program, first, count);
-export const memorySequences = (first: number, count: number): SequencesReport => compare('memory', memoryProgram, first, count);
+/** Which programs, and how they are run: translated after one run, or while they run, as the machine does it. */
+interface Kind {
+  readonly name: string;
+  make(seed: number): Program | undefined;
+  readonly steps: number;
+  readonly live: boolean;
+}
+const plain: Kind = { name: 'sequences', make: program, steps: 60, live: false };
+const memory: Kind = { name: 'memory', make: memoryProgram, steps: 60, live: false };
+const patching: Kind = { name: 'patching', make: patchingProgram, steps: 900, live: true };
+
+export const sequences = (first: number, count: number): SequencesReport => compare(plain, first, count);
+export const memorySequences = (first: number, count: number): SequencesReport => compare(memory, first, count);
+export const patchingSequences = (first: number, count: number): SequencesReport => compare(patching, first, count);
 
 type SequencesReport = LockstepReport & { readonly regions: number };
+
+/** Lengths of pieces after each of which the state is compared: an interrupt may come there. */
+function* piecesOf(seed: number, steps: number): Generator<number> {
+  const random = new SeededRandom(BigInt(seed));
+  const isCut = random.below(2) === 0;
+  for (let left = steps; left > 0; ) {
+    const piece = isCut ? Math.min(left, 1 + random.below(40)) : left;
+    left -= piece;
+    yield piece;
+  }
+}
+/** What differs first between two benches with the same program loaded. */
+function difference(interpreter: Bench, translator: Bench, seed: number, { steps, live }: Kind): string | undefined {
+  for (const piece of piecesOf(seed, steps)) {
+    const expected = interpreter.runSteps(piece);
+    if (live) translator.expectHeat();
+    const result = translator.runSteps(piece);
+    const found =
+      differs(expected, result, ['interpreter', 'translator']) ??
+      (expected.left !== result.left ? `${result.left} instructions left, not ${expected.left}` : undefined);
+    if (found !== undefined || expected.fault >= 0) return found;
+  }
+  return undefined;
+}
 /** `count` programs from a seed; each failure names its seed and how to repeat it. */
-function compare(name: string, make: (seed: number) => Program | undefined, first: number, count: number): SequencesReport {
+function compare(kind: Kind, first: number, count: number): SequencesReport {
   const interpreter = new Bench();
   const translator = new Bench({ translate: true });
   const failures: string[] = [];
   let cases = 0;
   for (let seed = first; cases < count; seed++) {
-    const p = make(seed);
+    const p = kind.make(seed);
     if (!p) continue;
     cases++;
     interpreter.load(p, wait);
-    const expected = interpreter.runSteps(steps);
     translator.load(p, wait);
-    translator.runSteps(steps); // what has not run is not translated
-    translator.reset(p);
-    translator.translate();
-    const result = translator.runSteps(steps);
-    const found = expected.left !== result.left ? `${result.left} instructions left, not ${expected.left}` : undefined;
-    const difference = differs(expected, result, ['interpreter', 'translator']) ?? found;
-    if (difference && failures.length < 20)
-      failures.push(`[${Buffer.from(p.code).toString('hex')}]: ${difference} (repeat: npm run fuzz -- ${seed} 1 ${name})`);
+    if (!kind.live) {
+      translator.runSteps(kind.steps); // what has not run is not translated
+      translator.reset(p);
+      translator.translate();
+    }
+    const found = difference(interpreter, translator, seed, kind);
+    if (found !== undefined && failures.length < 20)
+      failures.push(`[${Buffer.from(p.code).toString('hex')}]: ${found} (repeat: npm run fuzz -- ${seed} 1 ${kind.name})`);
   }
   return { cases, failures, regions: translator.translator?.counts.regions ?? 0 };
 }
