@@ -22,6 +22,9 @@ import { type Case, type CpuState, codeAddress, type Mode, windowAddress, window
 const tables = 0x1000;
 const codePage = 0x8000;
 const windowPage = 0x9000;
+/** Mapped behind the code's page; and one that may stand in for the code's page. */
+const nextCodePage = 0xb000;
+const otherCodePage = 0xc000;
 /** Instructions of a run of the engine. */
 const quantum = 100_000;
 const arenaBytes = 4 * 2 ** 20;
@@ -105,6 +108,17 @@ export class Bench {
     this.#space.write(codePage, code);
     this.reset(c);
   }
+  /** Code at the start of the page behind. */
+  loadNext(code: readonly number[]): void {
+    this.#space.write(nextCodePage, Uint8Array.from(code));
+    this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(nextCodePage + 0x67));
+  }
+  /** Another page takes the place of the code's, with this code, as in another process. */
+  replaceCode(code: readonly number[]): void {
+    this.#space.write(otherCodePage + (codeAddress & 0xfff), Uint8Array.from(code));
+    this.#space.write64(tables + 0x3000 + ((codeAddress >>> 12) & 0x1ff) * 8, BigInt(otherCodePage + 0x67));
+    this.processor.v.flushAllTlbs();
+  }
   /** Back to the state before the code ran. What was decoded stays, unless the code has written into its page. */
   reset(c: Program): void {
     const { v } = this.processor;
@@ -171,6 +185,7 @@ export class Bench {
       v.set(At.fuel, Math.min(left, quantum));
       while (v.get(At.fuel) > 0) this.#interpreter.run();
     }
+    v.jump(v.ip);
   }
   /** One instruction; REP until it is done. */
   run(executor: 'evaluator' | 'interpreter'): Result {

@@ -4,6 +4,7 @@
  * Offsets count from the start of the region's first page; other pages lie at their distance in guest-virtual memory.
  */
 import type { Decoded } from '../../isa/decode.ts';
+import { pageBytes } from '../../memory/pool.ts';
 import { isIndirect } from '../interpreter/handler.ts';
 import type { FlagKind } from './flag-kind.ts';
 
@@ -90,7 +91,6 @@ const newContext = (caller: Context | undefined, start: number, behind: number):
 });
 const callKey = (behind: number, target: number): string => `${behind}:${target}`;
 
-const pageBytes = 4096;
 /** Which page an offset lies on, counted from the region's first. */
 export const pageOf = (offset: number): number => Math.floor(offset / pageBytes);
 
@@ -150,7 +150,7 @@ class Discovery {
     this.#guess(context, step);
     for (const target of this.#code.targets(step.offset)) {
       this.#lead(context, target, rank);
-      if (context === this.root && pageOf(target) === 0) this.entered.add(target);
+      if (context === this.root && pageOf(target) === pageOf(step.offset)) this.entered.add(target);
     }
   }
   #walk({ context, offset: start, rank }: Work): void {
@@ -193,9 +193,11 @@ class Discovery {
 }
 
 const noGuesses: readonly number[] = [];
-/** Whether a block ends with a computed jump within the region's first page: a switch. */
+/** Whether a block ends with a computed jump that stays in its page: a switch. */
 const dispatches = (context: Context, last: Step): boolean =>
-  last.trait.translated && !isCall(last.decoded) && (context.guesses.get(last.offset) ?? noGuesses).some((target) => pageOf(target) === 0);
+  last.trait.translated &&
+  !isCall(last.decoded) &&
+  (context.guesses.get(last.offset) ?? noGuesses).some((target) => pageOf(target) === pageOf(last.offset));
 
 type Ways = Pick<Block, 'target' | 'guesses' | 'behind' | 'returnTo'>;
 

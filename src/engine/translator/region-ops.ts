@@ -185,13 +185,13 @@ export class RegionOps extends RegionMemory {
   }
   jump(target: Node): void {
     for (const guess of this.#around.guesses) this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
-    if (this.#around.map !== undefined) this.#dispatch(target, this.#around.map);
+    if (this.#around.page) this.#dispatch(target, this.#around.page);
     this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
     this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1) | ipIsSet, undefined);
   }
   /** To one of the region's own entries, as the record of the target tells. */
-  #dispatch(target: Node, map: number): void {
-    const distance = this.sub(target, this.graph.read('i64', this.locals.named('codePage')));
+  #dispatch(target: Node, { offset, map }: { readonly offset: number; readonly map: number }): void {
+    const distance = this.sub(target, this.#inPage(offset));
     const field = (record: Node, offset: number): Node => this.graph.node('i32', memoryCode(Op.i32Load16U, offset), [record], false, 16);
     this.when(this.ltu(distance, this.constant(pageBytes)), () => {
       const place = this.graph.node('i32', [Op.i32Shl], [this.narrow(distance), this.i32(2)], true, 14);

@@ -1,6 +1,7 @@
 /** A region: blocks of code as one WebAssembly function (state, record) -> outcome. */
 import { assert } from '../../base/assert.ts';
 import { offsetOf } from '../../cpu/state.ts';
+import { pageBytes } from '../../memory/pool.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
@@ -228,8 +229,9 @@ export class Region {
         block: n,
         offset: this.blocks[n]?.offset ?? 0,
       })),
-      map: block?.dispatches ? this.#mapOf(0) : undefined,
+      page: block?.dispatches ? { offset: pageOf(block.offset) * pageBytes, map: this.#mapOf(pageOf(block.offset)) } : undefined,
       dispatch: (out, kind, retired) => {
+        if (block) this.#addToPage(pageOf(block.offset), out); // a landing expects the address of its own page
         this.#spend(out, retired);
         const o = this.#plain(kind);
         o.toVector();
@@ -338,10 +340,12 @@ export class Region {
   }
   /** Who comes in on another page brings that one's address. */
   #findFirstPage(block: Block, out: number[]): void {
-    const page = pageOf(block.offset);
-    if (page === 0) return;
+    this.#addToPage(-pageOf(block.offset), out);
+  }
+  #addToPage(pages: number, out: number[]): void {
+    if (pages === 0) return;
     const local = unsignedLeb(this.#locals.named('codePage'));
-    out.push(Op.localGet, ...local, Op.i64Const, ...signedLeb(BigInt(page) << 12n), Op.i64Sub, Op.localSet, ...local);
+    out.push(Op.localGet, ...local, Op.i64Const, ...signedLeb(BigInt(pages) << 12n), Op.i64Add, Op.localSet, ...local);
   }
   /** Before control goes to another page: the TLB must have the code that was translated there. */
   #checkPage(from: Block, to: number, kind: FlagKind, retired: number, out: number[]): void {

@@ -12,8 +12,8 @@ export interface Surroundings {
   readonly target: number | undefined;
   readonly behind: number | undefined;
   readonly guesses: readonly { readonly block: number; readonly offset: number }[];
-  /** Where the records of the first page's instructions are found, when a computed jump may go to one of the region's entries. */
-  readonly map: number | undefined;
+  /** When a computed jump may go to one of the region's entries: the block's page, and where the records of its instructions are found. */
+  readonly page: { readonly offset: number; readonly map: number } | undefined;
   /** Emits the way back to the dispatcher, which goes to the entry that the local `entry` tells. */
   dispatch(out: number[], kind: FlagKind, retired: number): void;
   /** Emits a jump to a block, after so many instructions of this one. */

@@ -24,7 +24,7 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
 }
 
 const nowhere: Omit<Surroundings, 'locals' | 'windows'> = {
-  map: undefined,
+  page: undefined,
   dispatch: () => {},
   reach: () => {},
   target: undefined,
