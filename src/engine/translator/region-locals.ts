@@ -26,9 +26,7 @@ export type LocalName =
   | 'exit'
   | 'exitOffset'
   /** The entry that the dispatcher goes to. */
-  | 'entry'
-  /** What records hold that enter this region. */
-  | 'slot';
+  | 'entry';
 
 const typeOf = (name: LocalName): ValueType => {
   if (name.startsWith('gpr')) return 'i64';

@@ -24,8 +24,6 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
 }
 
 const nowhere: Omit<Surroundings, 'locals' | 'windows'> = {
-  page: undefined,
-  dispatch: () => {},
   reach: () => {},
   target: undefined,
   behind: undefined,
