@@ -1,6 +1,6 @@
 /**
  * Random programs whose accesses lie near a few addresses, most of them at constant distances from each other, some across the pages' ends:
- * what the translator's windows are about. Bases move, are copied and are lost; jumps go around instructions.
+ * what the translator's windows are about. Bases move, are copied and are lost; jumps go around instructions. Some work on narrow values instead.
  */
 import { SeededRandom } from '../../src/base/random.ts';
 import { type CpuState, makeCase, windowAddress } from './cases.ts';
@@ -64,8 +64,31 @@ function instruction(r: SeededRandom, bases: readonly number[]): number[] {
       return onRegisters(0x89, pick(bases), base); // mov base, another
     case 14:
       return onMemory([0x8b], other, base, displacement, false, [0x66]);
+    case 15:
+      return onMemory([pick([0xdb, 0xdd])], pick([5, 7]), base, displacement, false); // fld, fstp of 80 bits; fnstsw
     default:
       return onMemory([0x0f, 0x40 + r.below(16)], base, base, displacement, true); // cmovcc base, [base]
+  }
+}
+
+/** Narrow values, of which parts are changed and parts are read: what the translator knows of widths. */
+function narrow(r: SeededRandom, registers: readonly number[]): number[] {
+  const register = (): number => registers[r.below(registers.length)] ?? 0;
+  const [a, b] = [register(), register()];
+  const modrm = 0xc0 | (b << 3) | a;
+  switch (r.below(6)) {
+    case 0:
+      return [0xb8 | a, r.below(256) >> r.below(8), 0, 0, 0]; // mov a, a small constant
+    case 1:
+      return [0x66, 0xb8 | a, r.below(256), r.below(256)]; // mov 16 bits of a
+    case 2:
+      return [0x40, 0x0f, [0xb6, 0xb7, 0xbe][r.below(3)] ?? 0, modrm]; // movzx, movsx b, a
+    case 3:
+      return [0x40, [0x88, 0x00, 0x38][r.below(3)] ?? 0, modrm]; // mov, add, cmp of bytes
+    case 4:
+      return r.below(2) === 0 ? [0xc1, 0xe8 | a, r.below(16)] : [0xd1, 0xe0 | a]; // shr a, n; shl a, 1
+    default:
+      return [0x66, 0x89, modrm]; // mov 16 bits
   }
 }
 
@@ -78,9 +101,11 @@ export function memoryProgram(seed: number): { readonly code: Uint8Array; readon
     before.gpr[base] = BigInt(windowAddress + (r.below(6) === 0 ? near : 512 + r.below(800) * 8));
   }
   const bases = Array.from({ length: 2 }, () => addresses[r.below(addresses.length)] ?? 3);
+  const isNarrow = r.below(3) === 0;
+  const registers = [others[r.below(4)] ?? 0, others[r.below(4)] ?? 0];
   const code: number[] = [];
   for (let n = 4 + r.below(longest - 4); n > 0; n--) {
-    const next = instruction(r, bases);
+    const next = isNarrow && r.below(5) > 0 ? narrow(r, registers) : instruction(r, bases);
     if (r.below(4) === 0) code.push(0x70 + r.below(16), next.length); // jcc around it
     code.push(...next);
   }

@@ -211,6 +211,7 @@ export class RegionOps extends RegionMemory {
     if (this.#done) return;
     if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
     const widths = [...this.#widths];
+    let widthsFirst = widths;
     const changed = this.#changed;
     let changedFirst = false;
     let endedFirst = false;
@@ -228,6 +229,10 @@ export class RegionOps extends RegionMemory {
     const first = (): void => {
       then();
       endWay();
+      widthsFirst = [...this.#widths];
+      widths.forEach((width, n) => {
+        this.#widths[n] = width;
+      });
       changedFirst = this.#changed;
       endedFirst = this.#ended;
       this.#changed = changed;
@@ -239,7 +244,7 @@ export class RegionOps extends RegionMemory {
     this.#nested--;
     this.#changed ||= changedFirst;
     this.#ended &&= endedFirst;
-    for (let n = 0; n < 16; n++) this.#widths[n] = Math.max(this.#widths[n] ?? 64, widths[n] ?? 64);
+    for (let n = 0; n < 16; n++) this.#widths[n] = Math.max(this.#widths[n] ?? 64, widthsFirst[n] ?? 64);
   }
 
   // --- state
@@ -274,7 +279,7 @@ export class RegionOps extends RegionMemory {
     }
     this.graph.set(local, whole);
     this.writeValue(number, whole);
-    this.#widths[number] = size >= 32 ? Math.min(whole.bits, size) : (this.#widths[number] ?? 64);
+    this.#widths[number] = size >= 32 ? Math.min(whole.bits, size) : Math.max(size, this.#widths[number] ?? 64);
     this.#changed = true;
   }
   setHighByte(number: number, value: Node): void {
