@@ -1,7 +1,7 @@
 /** A switch of eight cases in a loop: a region goes from one to the other by itself, counts what it runs, and never runs what is not there any more. */
 import { expect, test } from 'vitest';
 import { Bench } from './conformance/bench.ts';
-import { makeCase, windowAddress } from './conformance/cases.ts';
+import { makeCase, windowAddress, windowBytes } from './conformance/cases.ts';
 
 const cases = 8;
 const offsetInPage = 0x100;
@@ -12,50 +12,58 @@ const choose = [
 ];
 const scale = [0x48, 0x8d, 0x14, 0xca];
 const jump = [0xff, 0xe2];
+/** mov [r8], rdx; jmp [r8]: the target is a value of the instruction's own. */
+const jumpThroughMemory = [0x49, 0x89, 0x10, 0x41, 0xff, 0x20];
+type Way = 'in its own page' | 'in a called function, through memory' | 'from another page';
+/** call to what follows; jmp to the call */
+const callingLoop = [0xe8, 2, 0, 0, 0, 0xeb, 0xf9];
 /** Where the jump is: behind the choice, or at the start of the next page. */
-function head(isNear: boolean): number[] {
+function head(way: Way): number[] {
   const begin = choose.length + 4 + scale.length;
-  const away = isNear ? jump : [0xe9, ...[0, 8, 16, 24].map((n) => ((4096 - offsetInPage - begin - 5) >> n) & 0xff)];
+  if (way === 'in a called function, through memory')
+    return [...callingLoop, ...choose, scale.length + jumpThroughMemory.length, 0, 0, 0, ...scale, ...jumpThroughMemory];
+  const away = way === 'in its own page' ? jump : [0xe9, ...[0, 8, 16, 24].map((n) => ((4096 - offsetInPage - begin - 5) >> n) & 0xff)];
   return [...choose, scale.length + away.length, 0, 0, 0, ...scale, ...away];
 }
-/** add rbx, n + more (or sub, so that flags differ); jmp to the start */
-const program = (isNear: boolean, more: number): number[] => {
-  const start = head(isNear);
+/** add rbx, n + more (or sub, so that flags differ); jmp to the start. In a function: lea rbx, [rbx + n + more]; jmp to the ret */
+const program = (way: Way, more: number): number[] => {
+  const start = head(way);
   const bodies = Array.from({ length: cases }, (_, n) => {
     const back = -(start.length + 8 * n + 6) & 0xff;
+    if (way === 'in a called function, through memory') return [0x48, 0x8d, 0x5b, n + more, 0xeb, 8 * (cases - n) - 6, 0x90, 0x90];
     return [0x48, 0x83, n % 2 === 0 ? 0xc3 : 0xeb, n + more, 0xeb, back, 0x90, 0x90];
   });
-  return [...start, ...bodies.flat()];
+  return [...start, ...bodies.flat(), 0xc3];
 };
 const [pieces, instructions] = [250, 10_001] as const;
 /** Each time the code is written again its regions are made again, and know some more of the jump's targets. */
 const rounds = 8;
 
-function run(translate: boolean, isNear: boolean) {
+function run(translate: boolean, way: Way) {
   const bench = new Bench({ translate });
   const runOn = (): void => {
     for (let n = 0; n < pieces; n++) bench.runFor(instructions);
   };
   const { before } = makeCase(1) ?? {};
   if (!before) throw new Error('no case');
-  before.gpr.fill(BigInt(windowAddress));
+  before.gpr.fill(BigInt(windowAddress + windowBytes / 2));
   bench.loadNext(jump);
   for (let round = 0; round < rounds; round++) {
-    bench.load({ code: Uint8Array.from(program(isNear, 1)), before });
+    bench.load({ code: Uint8Array.from(program(way, 1)), before });
     runOn();
   }
   const inFirst = bench.state();
-  bench.replaceCode(program(isNear, 50));
+  bench.replaceCode(program(way, 50));
   runOn();
   const inSecond = bench.state();
   const states = [inFirst, inSecond].map(({ gpr, flags, ip }) => ({ gpr, flags, ip }));
   return { states, regions: bench.translator?.counts.regions ?? 0 };
 }
 
-for (const isNear of [true, false])
-  test(`a switch that jumps ${isNear ? 'in its own page' : 'from another page'} goes where the interpreter goes`, () => {
-    const found = run(true, isNear);
-    const expected = run(false, isNear);
+for (const way of ['in its own page', 'in a called function, through memory', 'from another page'] as const)
+  test(`a switch that jumps ${way} goes where the interpreter goes`, () => {
+    const found = run(true, way);
+    const expected = run(false, way);
     expect(found.states).toEqual(expected.states);
     expect([expected.regions, found.regions > 0]).toEqual([0, true]);
   });

@@ -4,6 +4,7 @@
  * Offsets count from the start of the region's first page; other pages lie at their distance in guest-virtual memory.
  */
 import type { Decoded } from '../../isa/decode.ts';
+import { pageBytes } from '../../memory/pool.ts';
 import { isIndirect } from '../interpreter/handler.ts';
 import type { FlagKind } from './flag-kind.ts';
 
@@ -30,6 +31,8 @@ export interface Block {
   readonly guesses: readonly number[];
   readonly behind: number | undefined;
   readonly returnTo: number | undefined;
+  /** It ends with a computed jump that may go to any of the region's entries. */
+  readonly dispatches: boolean;
   /** Control may enter here from outside. */
   readonly entered: boolean;
 }
@@ -40,6 +43,8 @@ export interface Code {
   trait(decoded: Decoded): Trait;
   /** Where the computed jump at an offset went last. */
   learned(offset: number): readonly number[];
+  /** All places where it is known to have gone. */
+  targets(offset: number): readonly number[];
   /** How often it was entered, as a part of what makes a place hot; 0 when it never ran, 1 when nobody counted. */
   heat(offset: number): number;
   /** It is hot, or another region is entered there: this one is entered there from now on, if the place is part of it. */
@@ -86,7 +91,6 @@ const newContext = (caller: Context | undefined, start: number, behind: number):
 });
 const callKey = (behind: number, target: number): string => `${behind}:${target}`;
 
-const pageBytes = 4096;
 /** Which page an offset lies on, counted from the region's first. */
 export const pageOf = (offset: number): number => Math.floor(offset / pageBytes);
 
@@ -141,6 +145,14 @@ class Discovery {
     context.guesses.set(step.offset, guesses);
     return guesses;
   }
+  /** Often another function, which ends with this one's return, or a switch. */
+  #computed(context: Context, step: Step, rank: number): void {
+    this.#guess(context, step);
+    for (const target of this.#code.targets(step.offset)) {
+      this.#lead(context, target, rank);
+      if (context === this.root && pageOf(target) === pageOf(step.offset)) this.entered.add(target);
+    }
+  }
   #walk({ context, offset: start, rank }: Work): void {
     const isFirst = context === this.root && start === context.start;
     if (!isFirst && this.#code.heat(start) < warm) return;
@@ -174,15 +186,20 @@ class Discovery {
       if (context.caller) this.#lead(context.caller, context.behind);
     } else {
       if (isRelative(decoded)) this.#lead(context, targetOf(step), rank);
-      // often another function, which ends with this one's return
-      else if (isIndirect(decoded)) for (const target of this.#guess(context, step)) this.#lead(context, target, rank + 1);
+      else if (isIndirect(decoded)) this.#computed(context, step, rank + 1);
       if (!decoded.row.ends) this.#lead(context, behind, rank);
     }
   }
 }
 
-type Ways = Pick<Block, 'target' | 'guesses' | 'behind' | 'returnTo'>;
 const noGuesses: readonly number[] = [];
+/** Whether a block ends with a computed jump that stays in its page: a switch. */
+const dispatches = (context: Context, last: Step): boolean =>
+  last.trait.translated &&
+  !isCall(last.decoded) &&
+  (context.guesses.get(last.offset) ?? noGuesses).some((target) => pageOf(target) === pageOf(last.offset));
+
+type Ways = Pick<Block, 'target' | 'guesses' | 'behind' | 'returnTo'>;
 
 /** Where control goes behind the last instruction of a block. */
 function waysFrom(context: Context, last: Step, blockAt: (context: Context | undefined, offset: number) => number | undefined): Ways {
@@ -226,8 +243,9 @@ export function discover(code: Code, start: number): readonly Block[] {
       steps.push(step);
       if (endsBlock(step)) break;
     }
-    const ways = waysFrom(context, steps[steps.length - 1] as Step, blockAt);
+    const last = steps[steps.length - 1] as Step;
+    const { target, guesses, behind, returnTo } = waysFrom(context, last, blockAt);
     const entered = context === found.root && found.entered.has(offset);
-    return { offset, steps, target: ways.target, guesses: ways.guesses, behind: ways.behind, returnTo: ways.returnTo, entered };
+    return { offset, steps, target, guesses, behind, returnTo, dispatches: dispatches(context, last), entered };
   });
 }

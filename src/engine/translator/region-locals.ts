@@ -26,13 +26,17 @@ export type LocalName =
   | 'exit'
   | 'exitOffset'
   /** The entry that the dispatcher goes to. */
-  | 'entry';
+  | 'entry'
+  /** What records hold that enter this region. */
+  | 'slot';
 
 const typeOf = (name: LocalName): ValueType => {
   if (name.startsWith('gpr')) return 'i64';
   if (name.startsWith('xmm')) return 'v128';
   return name === 'flagA' || name === 'flagB' || name === 'flagResult' || name === 'codePage' ? 'i64' : 'i32';
 };
+
+const none = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 } as const;
 
 /** Parameters of a region: the state's address and the record that entered it. */
 const parameters = 2;
@@ -42,7 +46,7 @@ export class RegionLocals implements GraphHost {
   readonly #named = new Map<LocalName, number>();
   readonly #written = new Set<LocalName>();
   readonly #pools: Readonly<Record<ValueType, number[]>> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
-  readonly #taken: Record<ValueType, number> = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 };
+  #taken: Record<ValueType, number> = { ...none };
   /** How many blocks, loops and ifs are open around the place where code is emitted. */
   depth = 0;
   /** Some instruction sets flags, so they are written back. */
@@ -75,7 +79,13 @@ export class RegionLocals implements GraphHost {
   }
   /** Temporaries of the instruction before are free again. */
   nextInstruction(): void {
-    for (const type of ['i32', 'i64', 'f32', 'f64', 'v128'] as const) this.#taken[type] = 0;
+    this.#taken = { ...none };
+  }
+  /** Code that control does not come back from, in the middle of an instruction's: the instruction keeps its temporaries. */
+  apart(emit: () => void): void {
+    const taken = this.#taken;
+    emit();
+    this.#taken = taken;
   }
   enter(): void {
     this.depth++;

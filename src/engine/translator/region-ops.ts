@@ -9,8 +9,9 @@ import type { HelperName } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
+import { pageBytes } from '../../memory/pool.ts';
 import { type Callee, regionCallees } from '../interpreter/callees.ts';
-import { Outcome } from '../interpreter/record.ts';
+import { Outcome, Record } from '../interpreter/record.ts';
 import { Graph, memoryCode, type Node } from '../wasm/graph.ts';
 import { unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
@@ -184,8 +185,26 @@ export class RegionOps extends RegionMemory {
   }
   jump(target: Node): void {
     for (const guess of this.#around.guesses) this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
+    if (this.#around.page) this.#dispatch(target, this.#around.page);
     this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
     this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1) | ipIsSet, undefined);
+  }
+  /** To one of the region's own entries, as the record of the target tells. */
+  #dispatch(target: Node, { offset, map }: { readonly offset: number; readonly map: number }): void {
+    const distance = this.sub(target, this.#inPage(offset));
+    const field = (record: Node, offset: number): Node => this.graph.node('i32', memoryCode(Op.i32Load16U, offset), [record], false, 16);
+    this.when(this.ltu(distance, this.constant(pageBytes)), () => {
+      const place = this.graph.node('i32', [Op.i32Shl], [this.narrow(distance), this.i32(2)], true, 14);
+      const record = this.graph.node('i32', memoryCode(Op.i32Load, map), [place], false, 32); // 0 is no region's either
+      const slot = this.graph.read('i32', this.locals.named('slot'), 16);
+      this.when(this.graph.node('i32', [Op.i32Eq], [field(record, Record.handler), slot], true, 1), () => {
+        const { kind } = this;
+        this.#around.announceExit(kind);
+        this.graph.set(this.locals.named('entry'), field(record, Record.entry));
+        this.graph.place((out) => this.#around.dispatch(out, kind, this.#place.retired + 1));
+        this.#ended = true;
+      });
+    });
   }
   jumpRelative(): void {
     const { offset, decoded } = this.#place;

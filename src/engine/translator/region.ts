@@ -1,6 +1,7 @@
 /** A region: blocks of code as one WebAssembly function (state, record) -> outcome. */
 import { assert } from '../../base/assert.ts';
-import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
+import { offsetOf } from '../../cpu/state.ts';
+import { pageBytes } from '../../memory/pool.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
@@ -8,6 +9,7 @@ import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
 import { type Block, pageOf, repeats, type Step } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
+import { pageIsElsewhere } from './page-check.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOps } from './region-ops.ts';
 import { exitWord, ipIsSet, type Known, nothingKnown, type Surroundings } from './surroundings.ts';
@@ -65,7 +67,7 @@ export class Region {
     blocks.forEach((b, n) => {
       if (b.entered) successors[dispatcher]?.push(landingOf(n));
       successors[landingOf(n)] = [nodeOf(n)];
-      successors[nodeOf(n)] = nextOf(b).map(nodeOf);
+      successors[nodeOf(n)] = [...nextOf(b).map(nodeOf), ...(b.dispatches ? [dispatcher] : [])];
     });
     this.#structure = new Structure(successors);
     this.entries = blocks.filter((b) => b.entered).map((b) => b.offset);
@@ -163,8 +165,11 @@ export class Region {
   #prologue(): number[] {
     const locals = this.#locals;
     const out = locals.loads();
-    if (locals.has('entry'))
-      out.push(Op.localGet, 1, ...memoryCode(Op.i32Load16U, Record.entry), Op.localSet, ...unsignedLeb(locals.named('entry')));
+    for (const [name, field] of [
+      ['entry', Record.entry],
+      ['slot', Record.handler],
+    ] as const)
+      if (locals.has(name)) out.push(Op.localGet, 1, ...memoryCode(Op.i32Load16U, field), Op.localSet, ...unsignedLeb(locals.named(name)));
     if (locals.has('hostFloat')) {
       // the control bits are the default; shifted up when precision is sticky
       const load = [Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('mxcsr'))];
@@ -224,6 +229,15 @@ export class Region {
         block: n,
         offset: this.blocks[n]?.offset ?? 0,
       })),
+      page: block?.dispatches ? { offset: pageOf(block.offset) * pageBytes, map: this.#mapOf(pageOf(block.offset)) } : undefined,
+      dispatch: (out, kind, retired) => {
+        if (block) this.#addToPage(pageOf(block.offset), out); // a landing expects the address of its own page
+        this.#spend(out, retired);
+        const o = this.#plain(kind);
+        o.toVector();
+        o.graph.finish(out);
+        out.push(Op.br, ...unsignedLeb(this.#locals.depth - (this.#loopDepths.get(dispatcher) as number)));
+      },
       goTo: (out, target, kind, retired) => {
         const to = nodeOf(target);
         if (block && target !== block.returnTo) this.#checkPage(block, target, kind, retired, out);
@@ -326,43 +340,19 @@ export class Region {
   }
   /** Who comes in on another page brings that one's address. */
   #findFirstPage(block: Block, out: number[]): void {
-    const page = pageOf(block.offset);
-    if (page === 0) return;
+    this.#addToPage(-pageOf(block.offset), out);
+  }
+  #addToPage(pages: number, out: number[]): void {
+    if (pages === 0) return;
     const local = unsignedLeb(this.#locals.named('codePage'));
-    out.push(Op.localGet, ...local, Op.i64Const, ...signedLeb(BigInt(page) << 12n), Op.i64Sub, Op.localSet, ...local);
+    out.push(Op.localGet, ...local, Op.i64Const, ...signedLeb(BigInt(pages) << 12n), Op.i64Add, Op.localSet, ...local);
   }
   /** Before control goes to another page: the TLB must have the code that was translated there. */
   #checkPage(from: Block, to: number, kind: FlagKind, retired: number, out: number[]): void {
     const target = this.blocks[to] as Block;
     const page = pageOf(target.offset);
     if (page === pageOf(from.offset)) return;
-    const locals = this.#locals;
-    const address = unsignedLeb(locals.temporary('i64'));
-    const entry = unsignedLeb(locals.temporary('i32'));
-    out.push(
-      Op.localGet,
-      ...unsignedLeb(locals.named('codePage')),
-      Op.i64Const,
-      ...signedLeb(BigInt(page) << 12n),
-      Op.i64Add,
-      Op.localTee,
-      ...address,
-    );
-    out.push(Op.i32WrapI64, Op.i32Const, 8, Op.i32ShrU);
-    out.push(
-      Op.localGet,
-      0,
-      ...memoryCode(Op.i32Load, offsetOf('codeMode')),
-      Op.i32Const,
-      ...signedLeb32(codeTlbSpread),
-      Op.i32Mul,
-      Op.i32Add,
-    );
-    out.push(Op.i32Const, ...signedLeb32(codeTlbMask), Op.i32And);
-    out.push(Op.localGet, 0, Op.i32Add, Op.localTee, ...entry, ...memoryCode(Op.i64Load, codeTlbOffset));
-    out.push(Op.localGet, ...address, Op.localGet, 0, ...memoryCode(Op.i64Load, offsetOf('codeMode')), Op.i64Or, Op.i64Ne);
-    out.push(Op.localGet, ...entry, ...memoryCode(Op.i32Load, codeTlbOffset + 8), Op.i32Const, ...signedLeb32(this.#mapOf(page)), Op.i32Ne);
-    out.push(Op.i32Or);
+    out.push(...pageIsElsewhere(this.#locals, page, this.#mapOf(page)));
     this.#open(out, Op.if);
     this.#exit(out, kind, exitWord(Outcome.goOn, retired), target.offset);
     this.#close(out);
@@ -389,6 +379,6 @@ export class Region {
       br(this.#loopDepths.get(dispatcher));
     } else if (s.isBack(from, to)) br(this.#loopDepths.get(to));
     else if (s.isMerge(to)) br(this.#mergeDepths.get(to));
-    else this.#tree(to, out);
+    else this.#locals.apart(() => this.#tree(to, out));
   }
 }

@@ -12,6 +12,10 @@ export interface Surroundings {
   readonly target: number | undefined;
   readonly behind: number | undefined;
   readonly guesses: readonly { readonly block: number; readonly offset: number }[];
+  /** When a computed jump may go to one of the region's entries: the block's page, and where the records of its instructions are found. */
+  readonly page: { readonly offset: number; readonly map: number } | undefined;
+  /** Emits the way back to the dispatcher, which goes to the entry that the local `entry` tells. */
+  dispatch(out: number[], kind: FlagKind, retired: number): void;
   /** Emits a jump to a block, after so many instructions of this one. */
   goTo(out: number[], target: number, kind: FlagKind, retired: number): void;
   /** Emits the way out: how it is left (`exitWord`), and where to go on unless `ip` is set already. */

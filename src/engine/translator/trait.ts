@@ -24,6 +24,8 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
 }
 
 const nowhere: Omit<Surroundings, 'locals' | 'windows'> = {
+  page: undefined,
+  dispatch: () => {},
   reach: () => {},
   target: undefined,
   behind: undefined,

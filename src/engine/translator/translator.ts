@@ -29,6 +29,9 @@ const haste = 2;
 const missesInterval = 200_000;
 const instructionsPerMiss = 200;
 
+/** So many targets of a computed jump are remembered. */
+const targetsMax = 24;
+
 /** How far apart the pages of a region may lie. */
 const distanceMax = 1n << 31n;
 
@@ -136,6 +139,13 @@ class PageView implements Code {
     const distances = this.#interpreter.learned(page, within).map((address) => BigInt.asIntN(64, address - this.#address));
     return distances.filter((d) => d > -distanceMax && d < distanceMax).map(Number);
   }
+  targets(offset: number): readonly number[] {
+    const [page, within] = this.place(offset);
+    if (page === undefined) return [];
+    const known = this.#translator.targetsOf(page, within);
+    for (const target of this.learned(offset)) if (known.size < targetsMax) known.add(target - offset);
+    return [...known].map((distance) => offset + distance);
+  }
   heat(offset: number): number {
     const [page, within] = this.place(offset);
     return page === undefined ? 0 : this.#interpreter.heat(page, within);
@@ -172,6 +182,7 @@ export class Translator implements Translation {
   #missesCounted = 0;
   /** Places whose regions missed their memory so often that they are made without windows. */
   readonly #narrow = new Map<number, Set<number>>();
+  readonly #targets = new Map<number, Map<number, Set<number>>>();
   readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
   /** How often what happened; for profiles. */
   readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, narrowed: 0 };
@@ -224,6 +235,7 @@ export class Translator implements Translation {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
       this.#pending.delete(page);
       this.#narrow.delete(page);
+      this.#targets.delete(page);
       for (const region of this.#installed.get(page) ?? [])
         if (region.ranges.some((r) => r.page === page && r.start < end && r.end > start)) this.#drop(region);
     }
@@ -250,10 +262,20 @@ export class Translator implements Translation {
     this.#installed.clear();
     this.#entries.clear();
     this.#narrow.clear();
+    this.#targets.clear();
     this.#traits.plain.clear();
     this.#traits.restricted.clear();
     this.#pending.clear();
     this.#pendingCount = 0;
+  }
+
+  /** Where the computed jump at a place has gone, as distances from it. */
+  targetsOf(page: number, offset: number): Set<number> {
+    const inPage = this.#targets.get(page) ?? new Map<number, Set<number>>();
+    this.#targets.set(page, inPage);
+    const known = inPage.get(offset) ?? new Set();
+    inPage.set(offset, known);
+    return known;
   }
 
   translate(): void {
