@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { appendCpio, type CpioMember, cpioFile, cpioFolder, cpioProgram } from '../src/firmware/cpio.ts';
+import { appendCpio, type CpioMember, cpioProgram } from '../src/firmware/cpio.ts';
 
 const limitMs = 15 * 60_000;
 export const has = (program: string): boolean => {
@@ -15,38 +15,12 @@ export const has = (program: string): boolean => {
   }
 };
 
-/** GCC's compiler proper with its libraries, and a source for it. */
-function compilerFiles(): CpioMember[] {
-  const text = (program: string, ...args: readonly string[]): string =>
-    execFileSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 24 });
-  const cc1 = text('gcc', '-print-prog-name=cc1').trim();
-  const libraries = [...text('ldd', cc1).matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path ?? '');
-  const folders = new Set(
-    libraries.flatMap((path) =>
-      path
-        .split('/')
-        .slice(1, -1)
-        .map((_, n, parts) => parts.slice(0, n + 1).join('/')),
-    ),
-  );
-  return [
-    ...[...folders, 'src'].map(cpioFolder),
-    ...libraries.map((path) => cpioProgram(path.slice(1), readFileSync(path))),
-    cpioProgram('bin/cc1', readFileSync(cc1)),
-    cpioFile('src/programs.i', new TextEncoder().encode(text('gcc', '-E', '-O1', 'bench/programs.c'))),
-  ];
-}
-
-/** The default guest's files, then ours; for the row `compiling` a compiler. */
-export async function makeInitrd(folder: string, compiler = false): Promise<string> {
+/** The default guest's files, then ours, and what some rows need. */
+export function makeInitrd(folder: string, more: readonly CpioMember[] = []): string {
   const programs = join(folder, 'programs');
   execFileSync('gcc', ['-O2', '-static', '-o', programs, 'bench/programs.c', '-lm'], { stdio: ['ignore', 'ignore', 'inherit'] });
   const guest = gunzipSync(readFileSync('guest/initramfs.cpio.gz'));
-  const own = [
-    cpioProgram('init', readFileSync('bench/init')),
-    cpioProgram('bin/programs', readFileSync(programs)),
-    ...(compiler ? compilerFiles() : []),
-  ];
+  const own = [cpioProgram('init', readFileSync('bench/init')), cpioProgram('bin/programs', readFileSync(programs)), ...more];
   const initrd = join(folder, 'initrd');
   writeFileSync(initrd, appendCpio(guest, own));
   return initrd;

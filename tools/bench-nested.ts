@@ -1,5 +1,5 @@
 /**
- * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; `compiling`, with GCC's compiler proper, only when it is named.
+ * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; `compiling`, `sqlite` and `python` only when they are named.
  * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { appendCpio, cpioFile, cpioFolder } from '../src/firmware/cpio.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
+import { programFiles } from './bench-programs.ts';
 
 const groups: Readonly<Record<string, readonly string[]>> = {
   computing: 'intmix sieve crc32 digest quicksort matrix mandelbrot nbody chase bytecode recursion pointers strings'.split(' '),
@@ -29,7 +30,10 @@ async function main(): Promise<void> {
   const suite = names.flatMap((name) => [name, name]).join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
-    const inner = await makeInitrd(folder, names.includes('compiling'));
+    const inner = makeInitrd(
+      folder,
+      names.flatMap((name) => programFiles(name) ?? []),
+    );
     const outer = join(folder, 'outer');
     const files = [
       cpioFolder('boot'),

@@ -5,15 +5,27 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { CpioMember } from '../src/firmware/cpio.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
+import { programFiles, programRows } from './bench-programs.ts';
 
 const groups = {
   'small programs':
     'intmix,sieve,crc32,digest,quicksort,matrix,mandelbrot,nbody,copy,chase,bytecode,recursion,pointers,strings,allocation,simd,x87,jit',
   'system calls and memory': 'syscalls,readbyte,mapping,faults,protection,forking,executing,pipes,signals',
-  'Linux workloads': 'shloop,shforkexec,shpipe,awkloop,data,compress,decompress,sha256,sorting,searching,archive',
+  'Linux workloads': 'shloop,shforkexec,shpipe,awkloop,data,compress,decompress,sha256,sorting,searching,archive,compiling,sqlite,python',
 } as const;
-const append = (suite: string): string => `console=ttyS0 quiet panic=-1 suite=${suite}`;
+const reference = 'qemu-system-x86_64';
+const append = (rows: readonly string[]): string => `console=ttyS0 quiet panic=-1 suite=${rows.filter((row) => row !== 'boot').join(',')}`;
+const testudo = (initrd: string, rows: readonly string[]): readonly string[] => [
+  ...[process.execPath, 'dist/cli/main.js', 'run', '--no-reboot', '--memory', '256'],
+  ...['--kernel', 'guest/bzImage', '--initrd', initrd, '--append', append(rows)],
+];
+const qemuCommand = (initrd: string, rows: readonly string[]): readonly string[] => [
+  reference,
+  ...'-accel tcg,thread=single -smp 1 -cpu Nehalem -m 256 -nodefaults -display none -no-reboot -serial stdio'.split(' '),
+  ...['-kernel', 'guest/bzImage', '-initrd', initrd, '-append', append(rows)],
+];
 
 const argument = (name: string): string | undefined => {
   const at = process.argv.indexOf(name);
@@ -28,35 +40,37 @@ async function main(): Promise<void> {
     process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
     return;
   }
-  const suite = argument('--only') ?? Object.values(groups).join(',');
+  const names = (argument('--only') ?? Object.values(groups).join(',')).split(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
-    const initrd = await makeInitrd(folder);
-    const guest = ['--kernel', 'guest/bzImage', '--initrd', initrd];
-    const ours = await run('testudo', [
-      process.execPath,
-      'dist/cli/main.js',
-      'run',
-      '--no-reboot',
-      '--memory',
-      '256',
-      ...guest,
-      '--append',
-      append(suite),
-    ]);
-    const options = '-accel tcg,thread=single -smp 1 -cpu Nehalem -m 256 -nodefaults -display none -no-reboot -serial stdio'.split(' ');
-    const qemu = has('qemu-system-x86_64')
-      ? await run('qemu', ['qemu-system-x86_64', ...options, ...guest.map((a) => a.replace(/^--/, '-')), '-append', append(suite)])
-      : undefined;
+    const [ours, qemu] = [new Map<string, number>(), new Map<string, number>()];
+    const measure = async (rows: readonly string[], more: readonly CpioMember[]): Promise<void> => {
+      const initrd = makeInitrd(folder, more);
+      for (const [times, name, command] of [
+        [ours, 'testudo', testudo],
+        [qemu, 'qemu', has(reference) ? qemuCommand : undefined],
+      ] as const)
+        if (command) for (const [row, seconds] of await run(name, command(initrd, rows))) if (rows.includes(row)) times.set(row, seconds);
+    };
+    await measure(['boot', ...names.filter((name) => !programRows.includes(name))], []);
+    const found = names.map((name) => [name, programRows.includes(name) ? programFiles(name) : undefined] as const);
+    const installed = found.filter(([, files]) => files !== undefined);
+    if (installed.length > 0)
+      await measure(
+        installed.map(([name]) => name),
+        installed.flatMap(([, files]) => files ?? []),
+      );
+    for (const [name, files] of found)
+      if (programRows.includes(name) && !files) process.stderr.write(`${name} skipped: this machine does not have the program\n`);
     report(ours, qemu);
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, number> | undefined): void {
+function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, number>): void {
   const ratioOf = (name: string): number | undefined => {
-    const [a, b] = [ours.get(name), qemu?.get(name)];
+    const [a, b] = [ours.get(name), qemu.get(name)];
     return a === undefined || b === undefined ? undefined : Math.max(a, least) / Math.max(b, least);
   };
   const means = Object.entries(groups).map(([group, names]) => {
@@ -67,14 +81,14 @@ function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, num
     return { group, rows: ratios.length, mean: ratios.length > 0 ? mean(ratios) : undefined, worst: Math.max(...ratios) };
   });
   if (process.argv.includes('--json')) {
-    const rows = [...ours].map(([name, seconds]) => ({ name, seconds, qemuSeconds: qemu?.get(name), ratio: ratioOf(name) }));
+    const rows = [...ours].map(([name, seconds]) => ({ name, seconds, qemuSeconds: qemu.get(name), ratio: ratioOf(name) }));
     process.stdout.write(`${JSON.stringify({ node: process.version, rows, means }, null, 2)}\n`);
     return;
   }
-  process.stdout.write(`Node ${process.version}; CPU seconds${qemu ? '' : ' (no qemu-system-x86_64 to compare with)'}\n`);
+  process.stdout.write(`Node ${process.version}; CPU seconds${qemu.size > 0 ? '' : ' (no qemu-system-x86_64 to compare with)'}\n`);
   for (const [name, seconds] of ours) {
     const ratio = ratioOf(name);
-    const compared = ratio === undefined ? '' : `${(qemu?.get(name) ?? 0).toFixed(2).padStart(9)} ${ratio.toFixed(2).padStart(8)}`;
+    const compared = ratio === undefined ? '' : `${(qemu.get(name) ?? 0).toFixed(2).padStart(9)} ${ratio.toFixed(2).padStart(8)}`;
     process.stdout.write(`${name.padEnd(14)} ${seconds.toFixed(2).padStart(8)} ${compared}\n`);
   }
   for (const m of means)

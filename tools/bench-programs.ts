@@ -1,0 +1,61 @@
+/** Programs of this machine that the benchmarks' guest runs, each with the libraries and files it needs. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { type CpioMember, cpioFile, cpioFolder, cpioProgram } from '../src/firmware/cpio.ts';
+
+const text = (program: string, ...args: readonly string[]): string =>
+  execFileSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 24, stdio: ['ignore', 'pipe', 'ignore'] });
+const python = '/usr/bin/python3';
+
+/** Paths of a program's shared libraries and its loader. */
+const librariesOf = (program: string): readonly string[] =>
+  [...text('ldd', program).matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path ?? '');
+
+/** Files at the paths that they have here. */
+function at(paths: readonly string[]): CpioMember[] {
+  const folders = new Set<string>();
+  for (const path of paths) {
+    const parts = path.split('/').slice(1, -1);
+    for (let n = 1; n <= parts.length; n++) folders.add(parts.slice(0, n).join('/'));
+  }
+  return [...[...folders].map(cpioFolder), ...paths.map((path) => cpioProgram(path.slice(1), readFileSync(path)))];
+}
+
+/** GCC's compiler proper, and a source for it. */
+function compilerFiles(): CpioMember[] {
+  const cc1 = text('gcc', '-print-prog-name=cc1').trim();
+  return [
+    ...at(librariesOf(cc1)),
+    cpioProgram('bin/cc1', readFileSync(cc1)),
+    cpioFile('src/programs.i', new TextEncoder().encode(text('gcc', '-E', '-O1', 'bench/programs.c'))),
+  ];
+}
+function sqliteFiles(): CpioMember[] {
+  const sqlite = text('sh', '-c', 'command -v sqlite3').trim();
+  return [
+    ...at(librariesOf(sqlite)),
+    cpioProgram('bin/sqlite3', readFileSync(sqlite)),
+    cpioFile('src/sqlite.sql', readFileSync('bench/sqlite.sql')),
+  ];
+}
+/** With the modules that an interpreter without site packages has loaded at its end, compiled and not. */
+function pythonFiles(): CpioMember[] {
+  const list =
+    'import sys; print(*[f for m in list(sys.modules.values()) for f in (getattr(m, "__file__", 0), getattr(m, "__cached__", 0)) if f], sep="\\n")';
+  const modules = text(python, '-I', '-S', '-c', `import encodings.ascii, os; ${list}`).trim().split('\n');
+  const own = [...new Set([...librariesOf(python), ...modules.filter((path) => existsSync(path))])];
+  return [...at(own), cpioProgram('bin/python3', readFileSync(python)), cpioFile('src/python.py', readFileSync('bench/python.py'))];
+}
+
+const files: Readonly<Record<string, () => CpioMember[]>> = { compiling: compilerFiles, sqlite: sqliteFiles, python: pythonFiles };
+/** The rows that need such a program. */
+export const programRows: readonly string[] = Object.keys(files);
+
+/** What a row needs in the guest; undefined when this machine does not have it. */
+export function programFiles(row: string): readonly CpioMember[] | undefined {
+  try {
+    return [cpioFolder('src'), ...(files[row]?.() ?? [])];
+  } catch {
+    return undefined;
+  }
+}
