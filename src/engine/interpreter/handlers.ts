@@ -11,17 +11,13 @@ import { ModuleBuilder } from '../wasm/module.ts';
 import { type Callee, calleeSignature, regionCallees } from './callees.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { makeHandler, shapeKey } from './handler.ts';
+import { countHandler, crossingHandler, firstHandler, gotoHandler, relookupHandler } from './record.ts';
 import { ShapeMap } from './shapes.ts';
 
 /** Handlers lie below, regions of translated code above. A region takes some 20 KiB of the host's memory with the machine code made of it. */
 const handlersEnd = 16_384;
 const regionsMax = 12_288;
 const tableSize = handlersEnd + regionsMax;
-export const gotoHandler = 1;
-export const relookupHandler = 2;
-export const countHandler = 3;
-export const crossingHandler = 4;
-const firstHandler = 5;
 
 /** What the core calls about records: a place became hot; a region was left (only when profiled). */
 export interface RecordCalls {

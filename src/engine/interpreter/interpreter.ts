@@ -9,8 +9,8 @@ import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
 import { isAbsolute, isFarRelative } from './handler.ts';
-import { countHandler, crossingHandler, gotoHandler, Handlers, relookupHandler } from './handlers.ts';
-import { Record, recordBytes } from './record.ts';
+import { Handlers } from './handlers.ts';
+import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
 import type { Translation } from './translation.ts';
 
 const longestTrace = 64;
@@ -187,7 +187,7 @@ export class Interpreter implements CodeWatch {
   /** The record's entries are counted from here on, in 64-bit code. */
   #count(record: number): void {
     const { view } = this.#p.v.pool;
-    if (!this.#translation || (view.getUint32(record + Record.page, true) & 3) !== 2) return;
+    if (!this.#translation || (view.getUint32(record + Record.page, true) & 3) !== longCode) return;
     if (view.getUint16(record + Record.handler, true) === view.getUint16(record + Record.own, true))
       view.setUint16(record + Record.handler, countHandler, true);
   }
@@ -201,6 +201,7 @@ export class Interpreter implements CodeWatch {
   #hot(record: number): void {
     const { view } = this.#p.v.pool;
     view.setUint16(record + Record.handler, view.getUint16(record + Record.own, true), true);
+    view.setUint16(record + Record.entry, this.#p.v.get(At.hotEntries) / 2, true); // should no region be made of it, it has some time
     this.#translation?.hot(...this.placeOf(record));
   }
   /** The record at a place no longer enters the region in `slot`. */

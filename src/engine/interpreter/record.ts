@@ -33,6 +33,15 @@ export const Record = {
   /** u32: of an instruction on two pages, the map of the second. */
   second: 40,
 } as const;
+/** What a record's `page` says in its two lowest bits of 64-bit code; only that is translated. */
+export const longCode = 2;
+/** What `handler` is where something else than the instruction is done: go on at `link`, look up the address again, count entries, look at the second page. */
+export const gotoHandler = 1;
+export const relookupHandler = 2;
+export const countHandler = 3;
+export const crossingHandler = 4;
+export const firstHandler = 5;
+
 /** Added to a record's address: do what the instruction itself does, whatever it enters. */
 export const asItself = Record.own - Record.handler;
 /**
