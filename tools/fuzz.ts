@@ -1,6 +1,6 @@
-/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | memory | patching]]]. Without a seed, one from the clock. */
+/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | sse | memory | patching]]]. Without a seed, one from the clock. */
 import { lockstep, plainFloats } from '../test/conformance/lockstep.ts';
-import { memorySequences, patchingSequences, sequences } from '../test/conformance/sequences.ts';
+import { floatSequences, memorySequences, patchingSequences, sequences } from '../test/conformance/sequences.ts';
 
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31);
 const count = Number(process.argv[3] ?? 100_000);
@@ -8,6 +8,7 @@ const kinds = {
   instructions: (first: number, count: number) => lockstep(first, count),
   floats: plainFloats,
   sequences,
+  sse: floatSequences,
   memory: memorySequences,
   patching: patchingSequences,
 } as const;

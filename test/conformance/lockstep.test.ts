@@ -1,7 +1,7 @@
 /** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
 import { lockstep, plainFloats } from './lockstep.ts';
-import { memorySequences, patchingSequences, sequences } from './sequences.ts';
+import { floatSequences, memorySequences, patchingSequences, sequences } from './sequences.ts';
 
 test('evaluator and interpreter do the same with 20,000 random instructions', { timeout: 120_000 }, () => {
   expect(lockstep(4_000_000, 20_000).failures).toEqual([]);
@@ -15,6 +15,12 @@ test('interpreter and translator do the same with 3,000 random programs', { time
   const report = sequences(4_000_000, 3_000);
   expect(report.failures).toEqual([]);
   expect(report.regions).toBeGreaterThanOrEqual(report.cases); // all of them were translated
+});
+
+test('interpreter and translator do the same with 3,000 random programs of SSE arithmetic', { timeout: 120_000 }, () => {
+  const report = floatSequences(8_000_000, 3_000);
+  expect(report.failures).toEqual([]);
+  expect(report.regions).toBeGreaterThanOrEqual(report.cases);
 });
 
 test('interpreter and translator do the same with 3,000 random programs on a few stretches of memory', { timeout: 120_000 }, () => {

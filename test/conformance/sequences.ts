@@ -2,6 +2,7 @@
 import { SeededRandom } from '../../src/base/random.ts';
 import { Bench } from './bench.ts';
 import { type Case, makeCase } from './cases.ts';
+import { floatProgram } from './float-programs.ts';
 import { differs, type LockstepReport } from './lockstep.ts';
 import { memoryProgram } from './memory-programs.ts';
 import { patchingProgram } from './patching-programs.ts';
@@ -37,10 +38,12 @@ interface Kind {
 }
 const plain: Kind = { name: 'sequences', make: program, steps: 60, live: false };
 const memory: Kind = { name: 'memory', make: memoryProgram, steps: 60, live: false };
+const sse: Kind = { name: 'sse', make: floatProgram, steps: 60, live: false };
 const patching: Kind = { name: 'patching', make: patchingProgram, steps: 900, live: true };
 
 export const sequences = (first: number, count: number): SequencesReport => compare(plain, first, count);
 export const memorySequences = (first: number, count: number): SequencesReport => compare(memory, first, count);
+export const floatSequences = (first: number, count: number): SequencesReport => compare(sse, first, count);
 export const patchingSequences = (first: number, count: number): SequencesReport => compare(patching, first, count);
 
 type SequencesReport = LockstepReport & { readonly regions: number };

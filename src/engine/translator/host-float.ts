@@ -3,6 +3,7 @@
  * with the default MXCSR, on operands and results that are normal numbers or exact zeros. See cpu/float/sse.ts for everything else.
  */
 import type { FloatOp } from '../../isa/float-ops.ts';
+import { toBits as bitsOf } from '../wasm/float-values.ts';
 import type { Graph, Node } from '../wasm/graph.ts';
 import type { ValueType } from '../wasm/module.ts';
 import { Float, Op } from '../wasm/opcodes.ts';
@@ -20,6 +21,8 @@ interface Computed {
   readonly value: Node;
   /** Whether nothing but rounding can have happened; undefined: always. */
   readonly safe: Node | undefined;
+  /** Makes a test of what is rarer: whether it is safe though `safe` says no. */
+  readonly isSafeToo?: () => Node;
   /** Makes a test that holds only when nothing was rounded; for what may round. */
   readonly isExact?: () => Node;
 }
@@ -34,7 +37,7 @@ const arithmetic = {
 const exponent = { 32: { shift: 33n, unit: 56n, top: 0xffn }, 64: { shift: 1n, unit: 53n, top: 0x7ffn } } as const;
 const bias = { 32: 127n, 64: 1023n } as const;
 
-/** `isKnown`: the number is known to be plain, because it came out of such an operation. */
+/** `isKnown`: the number is known to be plain, because it came out of such an operation; `toFloat`: bits as a float of the host. */
 export function hostFloat(
   graph: Graph,
   op: FloatOp,
@@ -42,6 +45,7 @@ export function hostFloat(
   a: Node,
   b: Node,
   isKnown: (n: Node) => boolean,
+  toFloat: (bits: Node, size: Size) => Node,
   predicate = 0,
 ): HostFloat | undefined {
   const i64 = (value: bigint): Node => graph.constant('i64', value);
@@ -58,20 +62,20 @@ export function hostFloat(
   const isPlain = (x: Node, s: Size): Node => or(isNormal(x, s), isZero(x, s));
   const isSafe = (x: Node, s: Size): Node => exponentIn(x, s, 2n, exponent[s].top - 2n);
   const type = (s: Size): ValueType => (s === 64 ? 'f64' : 'f32');
-  const toFloat = (x: Node, s: Size): Node =>
-    s === 64
-      ? graph.node('f64', [Float.f64ReinterpretI64], [x], true)
-      : graph.node('f32', [Op.i32WrapI64, Float.f32ReinterpretI32], [x], true);
-  const toBits = (x: Node, s: Size): Node =>
-    s === 64
-      ? graph.node('i64', [Float.i64ReinterpretF64], [x], true)
-      : graph.node('i64', [Float.i32ReinterpretF32, Op.i64ExtendI32U], [x], true, 32);
+  const toBits = (x: Node, s: Size): Node => bitsOf(graph, x, s);
   const compare = (code: { readonly 32: number; readonly 64: number }, x: Node, y: Node): Node =>
     graph.node('i32', [code[size]], [toFloat(x, size), toFloat(y, size)], true, 1);
   const less = { 32: Float.f32Lt, 64: Float.f64Lt };
   const equal = { 32: Float.f32Eq, 64: Float.f64Eq };
   const notMore = { 32: Float.f32Le, 64: Float.f64Le };
   const wide = (x: Node): Node => graph.node('i64', [Op.i64ExtendI32U], [x], true, x.bits);
+  /** Where the result tells of infinities and NaNs among the operands: neither operand is a denormal number. */
+  const isNoDenormal = (x: Node): Node =>
+    test(Op.i64LtU, i64((1n << exponent[size].unit) - 2n), quad(Op.i64Sub, magnitude(x, size), i64(1n)));
+  const noDenormals = (): Node | undefined => {
+    if (isKnown(a)) return isKnown(b) ? undefined : isNoDenormal(b);
+    return isKnown(b) ? isNoDenormal(a) : and(isNoDenormal(a), isNoDenormal(b));
+  };
   const both = (): Node | undefined => {
     if (isKnown(a)) return isKnown(b) ? undefined : isPlain(b, size);
     return isKnown(b) ? isPlain(a, size) : and(isPlain(a, size), isPlain(b, size));
@@ -127,13 +131,15 @@ export function hostFloat(
     case 'div':
       return {
         mode: 2,
-        plain: both(),
+        plain: noDenormals(),
         compute: () => {
           const value = toBits(graph.node(type(size), [arithmetic[op][size]], [toFloat(a, size), toFloat(b, size)], true), size);
           const safe = isSafe(value, size);
           const isExact = (): Node => arithmeticIsExact(value);
           if (op === 'div') return { value, safe, isExact };
-          return { value, isExact, safe: or(safe, op === 'mul' ? or(isZero(a, size), isZero(b, size)) : isZero(value, size)) };
+          const isSafeToo = (): Node =>
+            op === 'mul' ? and(isZero(value, size), or(isZero(a, size), isZero(b, size))) : isZero(value, size);
+          return { value, safe, isSafeToo, isExact };
         },
       };
     case 'sqrt': {

@@ -1,6 +1,7 @@
 /** Guest memory in a region: the software TLB in line, by windows; and which values lie at constant distances from each other. */
 
 import type { Size } from '../../isa/ops.ts';
+import { toFloat } from '../wasm/float-values.ts';
 import type { Node } from '../wasm/graph.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { LazyFlags } from './lazy-flags.ts';
@@ -20,6 +21,9 @@ export abstract class RegionMemory extends LazyFlags {
   protected abstract override readonly locals: RegionLocals;
   protected abstract readonly windows: Windows;
   protected abstract readonly known: Known;
+  /** What this instruction has loaded, and as floats too. */
+  readonly #loaded = new Map<Node, { readonly window: Window; readonly distance: number; readonly size: Size }>();
+  readonly #floats = new Map<Node, Node>();
   /** Values of this instruction. */
   #relatives: Map<Node, Relative> | undefined;
 
@@ -94,7 +98,28 @@ export abstract class RegionMemory extends LazyFlags {
   }
   #load(address: Node, size: Size, writes: boolean): Node {
     const { window, distance } = this.#window(this.wide(address), size / 8, writes);
-    return this.graph.node('i64', window.access(loads[size], false, distance), [this.graph.read('i32', window.host)], false, size);
+    const node = this.graph.node('i64', window.access(loads[size], false, distance), [this.graph.read('i32', window.host)], false, size);
+    if (size >= 32) this.#loaded.set(node, { window, distance, size });
+    return node;
+  }
+  /** Memory goes to the host's floats directly: loading twice takes less than the way over an integer register. */
+  protected toFloat(bits: Node, size: 32 | 64): Node {
+    const access = this.#loaded.get(bits);
+    if (access?.size !== size) return toFloat(this.graph, bits, size);
+    let float = this.#floats.get(bits);
+    if (!float) {
+      const { window, distance } = access;
+      const code = window.access(size === 64 ? Op.f64Load : Op.f32Load, false, distance);
+      float = this.graph.node(size === 64 ? 'f64' : 'f32', code, [this.graph.read('i32', window.host)], false);
+      if (!this.isNested) this.#floats.set(bits, float);
+    }
+    return float;
+  }
+  override vector(low: Node, high: Node): Node {
+    const access = high.constant === 0n ? this.#loaded.get(low) : undefined;
+    if (!access) return super.vector(low, high);
+    const code = access.window.access(access.size === 64 ? Simd.load64Zero : Simd.load32Zero, true, access.distance);
+    return this.graph.node('v128', code, [this.graph.read('i32', access.window.host)], false);
   }
   load(address: Node, size: Size): Node {
     return this.#load(address, size, false);

@@ -323,7 +323,16 @@ export class RegionOps extends RegionMemory {
     return this.#call(`x87:${name}`, [this.state, this.wide(value), this.narrow(form)], 32);
   }
   float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
-    const fast = hostFloat(this.graph, op, size, this.wide(a), this.wide(b), (n) => this.#isPlain(n, size), Number(extra?.constant ?? 0n));
+    const fast = hostFloat(
+      this.graph,
+      op,
+      size,
+      this.wide(a),
+      this.wide(b),
+      (n) => this.#isPlain(n, size),
+      (n, s) => this.toFloat(n, s),
+      Number(extra?.constant ?? 0n),
+    );
     if (!fast) {
       if (this.#nested === 0) throw new NotTranslated(`float ${op}`);
       this.#giveUp(op);
@@ -340,7 +349,9 @@ export class RegionOps extends RegionMemory {
         this.#giveUpIf(this.isZero(isExact()), 'rounding');
       });
     else if (fast.mode > 0) this.#giveUpIf(modeBelow(fast.mode), 'MXCSR');
-    if (result.safe) this.#giveUpIf(this.isZero(result.safe), 'result');
+    const { isSafeToo } = result;
+    if (result.safe && isSafeToo) this.when(this.isZero(result.safe), () => this.#giveUpIf(this.isZero(isSafeToo()), 'result'));
+    else if (result.safe) this.#giveUpIf(this.isZero(result.safe), 'result');
     if (op !== 'compare' && op !== 'comi' && op !== 'ucomi' && !op.endsWith('Int32') && !op.endsWith('Int64'))
       this.#noteResult(result.value, op === 'toOther' ? (size === 64 ? 32 : 64) : size);
     return result.value;

@@ -4,7 +4,7 @@ import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 export const Op = {
   unreachable: 0x00, block: 0x02, loop: 0x03, if: 0x04, else: 0x05, end: 0x0b, br: 0x0c, brIf: 0x0d, return: 0x0f,
   call: 0x10, callIndirect: 0x11, brTable: 0x0e, drop: 0x1a, select: 0x1b, localGet: 0x20, localSet: 0x21, localTee: 0x22,
-  i32Load: 0x28, i64Load: 0x29, i32Load8U: 0x2d, i32Load16U: 0x2f, i64Load8U: 0x31, i64Load16U: 0x33, i64Load32S: 0x34, i64Load32U: 0x35,
+  i32Load: 0x28, i64Load: 0x29, f32Load: 0x2a, f64Load: 0x2b, i32Load8U: 0x2d, i32Load16U: 0x2f, i64Load8U: 0x31, i64Load16U: 0x33, i64Load32S: 0x34, i64Load32U: 0x35,
   i32Store: 0x36, i64Store: 0x37, i64Store8: 0x3c, i64Store16: 0x3d, i64Store32: 0x3e, i32Store16: 0x3b,
   i32Const: 0x41, i64Const: 0x42, i32Eqz: 0x45, i32Eq: 0x46, i32Ne: 0x47, i32LtS: 0x48, i32LtU: 0x49, i32GtU: 0x4b, i32GeU: 0x4f, i64Eqz: 0x50, i64Eq: 0x51, i64Ne: 0x52, i64LtS: 0x53, i64LtU: 0x54,
   i32Add: 0x6a, i32Sub: 0x6b, i32Mul: 0x6c, i32And: 0x71, i32Or: 0x72, i32Xor: 0x73, i32Shl: 0x74, i32ShrS: 0x75, i32ShrU: 0x76,
@@ -45,4 +45,5 @@ export const vectorShiftCodes = {
 } as const;
 export const extractLaneCodes = { 8: 22, 16: 25, 32: 27, 64: 29 } as const;
 export const replaceLaneCodes = { 8: 23, 16: 26, 32: 28, 64: 30 } as const;
-export const Simd = { prefix: 0xfd, load: 0, store: 11, constant: 12, shuffle: 13, splat64: 18 } as const;
+export const floatLaneCodes = { extract: { 32: 31, 64: 33 }, replace: { 32: 32, 64: 34 } } as const;
+export const Simd = { prefix: 0xfd, load: 0, store: 11, constant: 12, shuffle: 13, splat64: 18, load32Zero: 92, load64Zero: 93 } as const;

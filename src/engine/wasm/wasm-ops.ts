@@ -9,8 +9,9 @@ import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/op
 import type { StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
+import { floatOfBits } from './float-values.ts';
 import { memoryCode, type Node, simdCode } from './graph.ts';
-import { extractLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
+import { extractLaneCodes, floatLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
 import { WasmValues } from './wasm-values.ts';
 
 const segmentFields = { fsBase: Segment.fs, gsBase: Segment.gs, csBase: Segment.cs } as const;
@@ -134,6 +135,8 @@ export abstract class WasmOps extends WasmValues implements Ops<Node> {
     return this.graph.node(size === 64 ? 'i64' : 'i32', simdCode(extractLaneCodes[size], index), [a], true, size);
   }
   withLane(a: Node, size: Size, index: number, value: Node): Node {
+    const float = size >= 32 ? floatOfBits(value, size as 32 | 64) : undefined;
+    if (float) return this.graph.node('v128', simdCode(floatLaneCodes.replace[size as 32 | 64], index), [a, float], true);
     return this.graph.node('v128', simdCode(replaceLaneCodes[size], index), [a, size === 64 ? this.wide(value) : this.narrow(value)], true);
   }
   vector(low: Node, high: Node): Node {
