@@ -22,3 +22,19 @@ test('code that follows a region is translated when it becomes hot', () => {
   expect(bench.state().gpr[6]).toBe(BigInt(rounds * length));
   expect(bench.translator?.counts.regions).toBeGreaterThan(1);
 });
+
+/** cmp rbx, 0; jne behind; thirty times inc rsi; behind: dec rdx; jnz to the start */
+const unused = Array.from({ length: 30 }, () => [0x48, 0xff, 0xc6]).flat();
+const around = [0x48, 0x83, 0xfb, 0, 0x75, unused.length, ...unused, 0x48, 0xff, 0xca, 0x75, -(11 + unused.length) & 0xff, 0xeb, 0xfe];
+
+test('code that is jumped around each time is not translated with what stands before it', () => {
+  const bench = new Bench({ translate: true });
+  const { before } = makeCase(1) ?? {};
+  if (!before) throw new Error('no case');
+  before.gpr.fill(1n);
+  before.gpr[2] = 20_000n;
+  bench.load({ code: Uint8Array.from(around), before });
+  for (let n = 0; n < 60; n++) bench.runFor(1_000);
+  expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 4 });
+  expect(bench.state().gpr[6]).toBe(1n);
+});

@@ -10,7 +10,7 @@ import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
 import { addX87Functions } from './core-x87.ts';
-import { asItself, countHandler, longCode, missedBit, Outcome, Record } from './record.ts';
+import { asItself, countHandler, gotoHandler, longCode, missedBit, Outcome, Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
 const set = (n: number): number[] => [Op.localSet, n];
@@ -152,11 +152,17 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   // pseudo-records cost no fuel: `goto` continues at a linked record, `relookup` finds its own address again (page end, dropped code)
   module.add({ name: 'goto', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [], code: [...refund, ...get(1), ...load32(Record.link)] });
   module.add({
-    name: 'relookup', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [],
+    name: 'relookup', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: ['i32'],
     code: [
       ...refund,
       ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
-      ...get(0), Op.call, ...unsignedLeb(lookup),
+      ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(2), Op.if, 0x40,
+      ...get(1), ...memoryCode(Op.i32Load8U, Record.length), Op.i32Eqz, ...get(1), ...load32(Record.page), ...get(2), ...load32(Record.page), Op.i32Eq, Op.i32And,
+      Op.if, 0x40, // it was where a trace stopped: next time control goes on at once
+      ...get(1), ...i32(gotoHandler), ...memoryCode(Op.i32Store16, Record.handler), ...get(1), ...i32(gotoHandler), ...memoryCode(Op.i32Store16, Record.own),
+      ...get(1), ...get(2), ...store32(Record.link),
+      Op.end, Op.end,
+      ...get(2),
     ],
   });
   // an instruction on two pages: done when the TLB still has the second page where it was. locals: 2 linear address, 3 entry

@@ -210,6 +210,10 @@ export class HandlerOps extends WasmOps {
     this.#call('raise', [this.i32(vector), this.i32(error)]);
     this.graph.effect([Op.unreachable], []);
   }
+  /** A conditional jump says that it was not taken. */
+  noteWentOn(): void {
+    this.graph.effect(memoryCode(Op.i32Store8, Record.wentOn), [this.record, this.i32(1)]);
+  }
   fallThrough(): void {
     this.leave(this.add32(this.record, this.i32(recordBytes)));
   }

@@ -2,15 +2,16 @@
 
 import { Fault, Vector } from '../../cpu/fault.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At, offsetOf } from '../../cpu/state.ts';
-import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
+import { At } from '../../cpu/state.ts';
+import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
-import { isAbsolute, isFarRelative } from './handler.ts';
+import { isRelative } from './handler.ts';
 import { Handlers } from './handlers.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
+import { Records } from './records.ts';
 import type { Translation } from './translation.ts';
 
 const longestTrace = 64;
@@ -21,6 +22,7 @@ export class Interpreter implements CodeWatch {
   readonly #p: Processor;
   readonly #decoder: Decoder;
   readonly #handlers: Handlers;
+  readonly #records: Records;
   /** Where decoded code lies. */
   readonly pages: CodePages;
   readonly #profile: EngineProfile | undefined;
@@ -39,6 +41,7 @@ export class Interpreter implements CodeWatch {
     this.#decoder = new Decoder(p.v.model.instructions);
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
     this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
+    this.#records = new Records(p, this.pages, this.#handlers);
   }
 
   /** What a region may import. */
@@ -110,17 +113,14 @@ export class Interpreter implements CodeWatch {
     let first = 0;
     let offset = start;
     for (let n = 0; n < longestTrace && offset < pageBytes; n++) {
-      const known = v.words[(map >>> 2) + offset] ?? 0;
-      if (known !== 0) {
-        this.#writePseudo(gotoHandler, offset, known);
-        break;
-      }
+      if (n > 0 && (v.words[(map >>> 2) + offset] ?? 0) !== 0) break;
       const decoded = this.#decoder.decode(bytes, host + offset, host + pageBytes, code);
       if (decoded === 'short') {
         if (offset === start) return this.#crossing(frame, map, offset, linear, mode);
         break;
       }
-      const record = this.#writeRecord(decoded, offset);
+      const record = this.#records.write(decoded, offset);
+      this.counts.records++;
       v.words[(map >>> 2) + offset] = record;
       this.#place(record, frame * 8 + mode, offset, first === 0);
       first ||= record;
@@ -133,7 +133,8 @@ export class Interpreter implements CodeWatch {
         return first;
       }
     }
-    this.#writePseudo(relookupHandler, offset, 0);
+    const known = offset < pageBytes ? (v.words[(map >>> 2) + offset] ?? 0) : 0;
+    this.#records.pseudo(known !== 0 ? gotoHandler : relookupHandler, frame * 8 + mode, offset, known);
     this.#handlers.compile();
     return first;
   }
@@ -151,10 +152,10 @@ export class Interpreter implements CodeWatch {
     for (let n = 0; n < here; n++) bytes[n] = v.pool.bytes[first + n] ?? 0;
     if (second.frame !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second.frame * pageBytes + n - here] ?? 0;
     const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
-    const record = this.#writeRecord(decoded === 'short' ? 'long' : decoded, offset);
+    const record = this.#records.write(decoded === 'short' ? 'long' : decoded, offset);
     v.pool.view.setUint32(record + Record.page, frame * 8 + mode, true);
     v.words[(record + Record.second) >>> 2] = second.map;
-    this.#writePseudo(relookupHandler, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
+    this.#records.pseudo(relookupHandler, frame * 8 + mode, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
     this.#handlers.compile();
     if (second.frame === 0) return record; // used once: there is nothing that would tell when it is out of date
     v.pool.view.setUint16(record + Record.handler, crossingHandler, true);
@@ -169,11 +170,6 @@ export class Interpreter implements CodeWatch {
 
   // --- what is entered at a place: the instruction, a count, a region
 
-  #dispatchTo(record: number, handler: number): void {
-    const { view } = this.#p.v.pool;
-    view.setUint16(record + Record.handler, handler, true);
-    view.setUint16(record + Record.own, handler, true);
-  }
   /** A new record finds out where in the page it is and what is entered there. */
   #place(record: number, page: number, offset: number, isEntry: boolean): void {
     const { view } = this.#p.v.pool;
@@ -193,7 +189,7 @@ export class Interpreter implements CodeWatch {
   }
   /** The target of a jump back is a place worth counting. */
   #countTarget(map: number, decoded: Decoded, offset: number): void {
-    if (decoded.row.operands[0]?.[0] !== 'J') return;
+    if (!isRelative(decoded)) return;
     const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
     const record = target >= 0 && target <= offset ? (this.#p.v.words[(map >>> 2) + target] ?? 0) : 0;
     if (record !== 0) this.#count(record);
@@ -214,8 +210,7 @@ export class Interpreter implements CodeWatch {
   }
   /** Which page a record is of, and its offset there. */
   placeOf(record: number): readonly [page: number, offset: number] {
-    const { view } = this.#p.v.pool;
-    return [view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true)];
+    return this.#records.placeOf(record);
   }
   /** Where an indirect jump went last: guest-virtual addresses, as far as the TLB still has their pages. */
   learned(page: number, offset: number): readonly bigint[] {
@@ -225,6 +220,20 @@ export class Interpreter implements CodeWatch {
     const records = new Set([Record.latest, Record.before, Record.earliest].map((field) => v.words[(record + field) >>> 2] ?? 0));
     records.delete(0);
     return [...records].map((r) => this.pages.addressOf(r)).filter((address) => address !== undefined);
+  }
+  /** Which ways of a conditional jump the interpreter has gone: there, and on. */
+  waysGone(page: number, offset: number): { readonly there: boolean; readonly on: boolean } {
+    const record = this.pages.recordAt(page, offset);
+    const { view } = this.#p.v.pool;
+    if (record === 0) return { there: false, on: false };
+    const isLinked = view.getUint32(record + Record.link, true) !== 0 || view.getUint8(record + Record.inPage) === 0;
+    return { there: isLinked, on: view.getUint8(record + Record.wentOn) !== 0 };
+  }
+  /** Whether entries of a place are counted, or enter a region. */
+  isCounted(page: number, offset: number): boolean {
+    const record = this.pages.recordAt(page, offset);
+    const { view } = this.#p.v.pool;
+    return record !== 0 && view.getUint16(record + Record.handler, true) !== view.getUint16(record + Record.own, true);
   }
   /** How often a place was entered, as a part of what makes it hot: 0 when it was never decoded, 1 when nobody counts. */
   heat(page: number, offset: number): number {
@@ -266,55 +275,6 @@ export class Interpreter implements CodeWatch {
     view.setUint16(record + Record.entry, entry, true);
   }
 
-  // --- records
-
-  #writePseudo(handler: number, offset: number, link: number): void {
-    const at = this.pages.allocate(recordBytes);
-    const { view, bytes } = this.#p.v.pool;
-    bytes.fill(0, at, at + recordBytes);
-    this.#dispatchTo(at, handler);
-    view.setUint16(at + Record.offset, offset, true);
-    view.setUint32(at + Record.link, link, true);
-  }
-  #writeRecord(decoded: Decoded | 'undefined' | 'long' | 'short', offset: number): number {
-    const at = this.pages.allocate(recordBytes);
-    const { view, bytes } = this.#p.v.pool;
-    this.counts.records++;
-    bytes.fill(0, at, at + recordBytes);
-    view.setUint16(at + Record.offset, offset, true);
-    if (typeof decoded === 'string') {
-      this.#dispatchTo(at, this.#handlers.failure(decoded));
-      return at;
-    }
-    this.#dispatchTo(at, this.#handlers.of(decoded));
-    bytes[at + Record.length] = decoded.length;
-    decoded.operands.forEach((operand, n) => view.setUint16(at + Record.operands + 2 * n, operandField(operand, decoded), true));
-    const immediate = isAbsolute(decoded) ? decoded.memory?.displacement : decoded.immediates[0];
-    if (immediate !== undefined) view.setBigInt64(at + Record.immediate, BigInt.asIntN(64, immediate), true);
-    bytes[at + Record.segmentNumber] = decoded.memory?.segment ?? 2;
-    this.#writeMemory(at, decoded, offset);
-    if (decoded.row.operands[0]?.[0] === 'J') {
-      const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
-      bytes[at + Record.inPage] = target >= 0 && target < pageBytes ? 1 : 0;
-    }
-    return at;
-  }
-  #writeMemory(at: number, decoded: Decoded, offset: number): void {
-    const { view, bytes } = this.#p.v.pool;
-    const zero = offsetOf('zero');
-    const memory = decoded.memory;
-    const relative = memory?.base === 16 && !isFarRelative(decoded);
-    const register = (n: number): number => (n === 16 ? offsetOf('codePage') : n < 0 ? zero : offsetOf('gpr', n));
-    view.setUint16(at + Record.base, register(memory?.base ?? -1), true);
-    view.setUint16(at + Record.index, register(memory?.index ?? -1), true);
-    bytes[at + Record.scale] = memory?.scale ?? 0;
-    const segment = memory?.segment ?? -1;
-    view.setUint16(at + Record.segment, segment >= (decoded.form.long ? 4 : 0) ? offsetOf('segmentBase', segment) : zero, true);
-    if (!memory || isAbsolute(decoded)) return;
-    const displacement = Number(memory.displacement) + (relative ? offset + decoded.length : 0);
-    view.setInt32(at + Record.displacement, displacement, true);
-  }
-
   // --- code that changes
 
   /** Code of a frame was written: what was decoded of the 64-byte pieces there is dropped. */
@@ -342,7 +302,7 @@ export class Interpreter implements CodeWatch {
       for (let offset = Math.max(0, from - longestInstruction + 1); offset < to; offset++) {
         const record = pool.words[(map >>> 2) + offset] ?? 0;
         if (record === 0) continue;
-        this.#dispatchTo(record, relookupHandler);
+        this.#records.dispatchTo(record, relookupHandler);
         pool.words[(map >>> 2) + offset] = 0;
       }
     }
@@ -352,7 +312,7 @@ export class Interpreter implements CodeWatch {
     const map = this.pages.mapOf(v.pool.view.getUint32(record + Record.page, true));
     const place = (map >>> 2) + v.pool.view.getUint16(record + Record.offset, true);
     if (map !== 0 && v.words[place] === record) v.words[place] = 0;
-    this.#dispatchTo(record, relookupHandler);
+    this.#records.dispatchTo(record, relookupHandler);
   }
   /** Forgets all decoded code; only while no record is current. */
   flush(): void {
@@ -370,22 +330,4 @@ export class Interpreter implements CodeWatch {
 /** An instruction without its registers and constants. */
 function kindOf(d: Decoded): string {
   return `${d.row.name} ${d.row.operands.map((o, n) => (d.operands[n]?.kind === 'memory' ? 'memory' : o)).join(' ')}`;
-}
-
-/** What a record's operand field holds: the state offset of a register, or a small number. */
-function operandField(operand: DecodedOperand, decoded: Decoded): number {
-  switch (operand.kind) {
-    case 'register':
-      return offsetOf('gpr', operand.number);
-    case 'high':
-      return offsetOf('gpr', operand.number) + 1;
-    case 'xmm':
-      return offsetOf('xmm', operand.number);
-    case 'mmx':
-      return offsetOf('float', operand.number);
-    case 'immediate':
-      return Number((decoded.immediates[operand.number] ?? 0n) & 0xffffn);
-    default:
-      return operand.number;
-  }
 }

@@ -5,7 +5,7 @@
  */
 import type { Decoded } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
-import { isIndirect } from '../interpreter/handler.ts';
+import { isIndirect, isRelative } from '../interpreter/handler.ts';
 import type { FlagKind } from './flag-kind.ts';
 
 /** What is known of an instruction before its code is made. */
@@ -45,6 +45,8 @@ export interface Code {
   learned(offset: number): readonly number[];
   /** All places where it is known to have gone. */
   targets(offset: number): readonly number[];
+  /** Which ways of the conditional jump at an offset were gone; both, when nothing is known. */
+  waysGone(offset: number, target: number, behind: number): { readonly there: boolean; readonly on: boolean };
   /** How often it was entered, as a part of what makes a place hot; 0 when it never ran, 1 when nobody counted. */
   heat(offset: number): number;
   /** It is hot, or another region is entered there: this one is entered there from now on, if the place is part of it. */
@@ -94,7 +96,6 @@ const callKey = (behind: number, target: number): string => `${behind}:${target}
 /** Which page an offset lies on, counted from the region's first. */
 export const pageOf = (offset: number): number => Math.floor(offset / pageBytes);
 
-const isRelative = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'J';
 const isCall = (d: Decoded): boolean => d.row.name === 'call';
 const isReturn = (d: Decoded): boolean => d.row.name === 'ret';
 /** A string instruction goes on behind itself in two ways: at once, and after some iterations. */
@@ -169,6 +170,13 @@ class Discovery {
       if (context === this.root && this.#code.isWanted(at)) return this.#lead(context, at, rank);
     }
   }
+  /** What was never gone to is left out, though it may have been decoded with what stands before it. */
+  #both(context: Context, step: Step, rank: number): void {
+    const [target, behind] = [targetOf(step), behindOf(step)];
+    const { there, on } = this.#code.waysGone(step.offset, target, behind);
+    if (there) this.#lead(context, target, rank);
+    if (on) this.#lead(context, behind, rank);
+  }
   #end(context: Context, step: Step, rank: number): void {
     const { decoded, trait } = step;
     const behind = behindOf(step);
@@ -185,6 +193,7 @@ class Discovery {
     } else if (isReturn(decoded)) {
       if (context.caller) this.#lead(context.caller, context.behind);
     } else {
+      if (isRelative(decoded) && !decoded.row.ends) return this.#both(context, step, rank);
       if (isRelative(decoded)) this.#lead(context, targetOf(step), rank);
       else if (isIndirect(decoded)) this.#computed(context, step, rank + 1);
       if (!decoded.row.ends) this.#lead(context, behind, rank);

@@ -146,6 +146,16 @@ class PageView implements Code {
     for (const target of this.learned(offset)) if (known.size < targetsMax) known.add(target - offset);
     return [...known].map((distance) => offset + distance);
   }
+  waysGone(offset: number, target: number, behind: number): { readonly there: boolean; readonly on: boolean } {
+    const [page, within] = this.place(offset);
+    const gone = this.#interpreter.waysGone(page ?? 0, within);
+    const isCounted = (to: number): boolean => {
+      const [at, within] = this.place(to);
+      return at !== undefined && this.#interpreter.isCounted(at, within);
+    };
+    const isKnown = gone.there || gone.on;
+    return { there: !isKnown || gone.there || isCounted(target), on: !isKnown || gone.on || isCounted(behind) };
+  }
   heat(offset: number): number {
     const [page, within] = this.place(offset);
     return page === undefined ? 0 : this.#interpreter.heat(page, within);

@@ -1,0 +1,97 @@
+/** Writes decoded instructions as records, and the records between traces. */
+import type { Processor } from '../../cpu/processor.ts';
+import { offsetOf } from '../../cpu/state.ts';
+import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
+import { pageBytes } from '../../memory/pool.ts';
+import type { CodePages } from './code-pages.ts';
+import { isAbsolute, isFarRelative, isRelative } from './handler.ts';
+import type { Handlers } from './handlers.ts';
+import { Record, recordBytes } from './record.ts';
+
+export class Records {
+  readonly #p: Processor;
+  readonly #pages: CodePages;
+  readonly #handlers: Handlers;
+
+  constructor(p: Processor, pages: CodePages, handlers: Handlers) {
+    this.#p = p;
+    this.#pages = pages;
+    this.#handlers = handlers;
+  }
+
+  dispatchTo(record: number, handler: number): void {
+    const { view } = this.#p.v.pool;
+    view.setUint16(record + Record.handler, handler, true);
+    view.setUint16(record + Record.own, handler, true);
+  }
+  /** Which page a record is of, and its offset there. */
+  placeOf(record: number): readonly [page: number, offset: number] {
+    const { view } = this.#p.v.pool;
+    return [view.getUint32(record + Record.page, true), view.getUint16(record + Record.offset, true)];
+  }
+  pseudo(handler: number, page: number, offset: number, link: number): void {
+    const at = this.#pages.allocate(recordBytes);
+    const { view, bytes } = this.#p.v.pool;
+    bytes.fill(0, at, at + recordBytes);
+    this.dispatchTo(at, handler);
+    view.setUint32(at + Record.page, page, true);
+    view.setUint16(at + Record.offset, offset, true);
+    view.setUint32(at + Record.link, link, true);
+  }
+  write(decoded: Decoded | 'undefined' | 'long' | 'short', offset: number): number {
+    const at = this.#pages.allocate(recordBytes);
+    const { view, bytes } = this.#p.v.pool;
+    bytes.fill(0, at, at + recordBytes);
+    view.setUint16(at + Record.offset, offset, true);
+    if (typeof decoded === 'string') {
+      this.dispatchTo(at, this.#handlers.failure(decoded));
+      return at;
+    }
+    this.dispatchTo(at, this.#handlers.of(decoded));
+    bytes[at + Record.length] = decoded.length;
+    decoded.operands.forEach((operand, n) => view.setUint16(at + Record.operands + 2 * n, operandField(operand, decoded), true));
+    const immediate = isAbsolute(decoded) ? decoded.memory?.displacement : decoded.immediates[0];
+    if (immediate !== undefined) view.setBigInt64(at + Record.immediate, BigInt.asIntN(64, immediate), true);
+    bytes[at + Record.segmentNumber] = decoded.memory?.segment ?? 2;
+    this.#memory(at, decoded, offset);
+    if (isRelative(decoded)) {
+      bytes[at + Record.wentOn] = 0;
+      const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
+      bytes[at + Record.inPage] = target >= 0 && target < pageBytes ? 1 : 0;
+    }
+    return at;
+  }
+  #memory(at: number, decoded: Decoded, offset: number): void {
+    const { view, bytes } = this.#p.v.pool;
+    const zero = offsetOf('zero');
+    const memory = decoded.memory;
+    const relative = memory?.base === 16 && !isFarRelative(decoded);
+    const register = (n: number): number => (n === 16 ? offsetOf('codePage') : n < 0 ? zero : offsetOf('gpr', n));
+    view.setUint16(at + Record.base, register(memory?.base ?? -1), true);
+    view.setUint16(at + Record.index, register(memory?.index ?? -1), true);
+    bytes[at + Record.scale] = memory?.scale ?? 0;
+    const segment = memory?.segment ?? -1;
+    view.setUint16(at + Record.segment, segment >= (decoded.form.long ? 4 : 0) ? offsetOf('segmentBase', segment) : zero, true);
+    if (!memory || isAbsolute(decoded)) return;
+    const displacement = Number(memory.displacement) + (relative ? offset + decoded.length : 0);
+    view.setInt32(at + Record.displacement, displacement, true);
+  }
+}
+
+/** What a record's operand field holds: the state offset of a register, or a small number. */
+function operandField(operand: DecodedOperand, decoded: Decoded): number {
+  switch (operand.kind) {
+    case 'register':
+      return offsetOf('gpr', operand.number);
+    case 'high':
+      return offsetOf('gpr', operand.number) + 1;
+    case 'xmm':
+      return offsetOf('xmm', operand.number);
+    case 'mmx':
+      return offsetOf('float', operand.number);
+    case 'immediate':
+      return Number((decoded.immediates[operand.number] ?? 0n) & 0xffffn);
+    default:
+      return operand.number;
+  }
+}
