@@ -136,10 +136,9 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...(profile ? [...get(1), ...set(7)] : []),
       ...lookUp({ linear: 4, entry: 5, record: 1, ip: 6 }, [Op.return]),
       // where regions are left for, entries are counted: that place may have been the middle of a trace so far
-      ...get(3), ...i32(Outcome.goOn), Op.i32Eq,
-      ...get(1), ...memoryCode(Op.i32Load16U, Record.handler), ...get(1), ...memoryCode(Op.i32Load16U, Record.own), Op.i32Eq, Op.i32And,
-      ...get(1), ...load32(Record.page), ...i32(3), Op.i32And, ...i32(longCode), Op.i32Eq, Op.i32And, Op.if, 0x40,
-      ...get(1), ...i32(countHandler), ...memoryCode(Op.i32Store16, Record.handler),
+      ...get(1), ...load32(Record.handler), ...tee(5), ...i32(16), Op.i32Rotl, ...get(5), Op.i32Eq, Op.if, 0x40, // the instruction's own
+      ...get(3), ...i32(Outcome.goOn), Op.i32Eq, ...get(1), ...load32(Record.page), ...i32(3), Op.i32And, ...i32(longCode), Op.i32Eq, Op.i32And,
+      Op.if, 0x40, ...get(1), ...i32(countHandler), ...memoryCode(Op.i32Store16, Record.handler), Op.end,
       Op.end,
       ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(7), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, Op.call, ...unsignedLeb(left)] : []),
       ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),

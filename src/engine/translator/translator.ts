@@ -18,12 +18,7 @@ import { traitOf } from './trait.ts';
 const batch = 32;
 const patience = 16;
 /** After so many entries a place is worth translating. */
-const hotEntries = 3000;
-/** Translating an instruction costs as much as interpreting so many. */
-const translationCost = 2500;
-/** While translation has taken more than this part of the work, only what is so much hotter is translated. */
-const shareOfTime = 4;
-const haste = 2;
+const hotEntries = 6000;
 
 /** Once in so many instructions it is looked how often regions missed their memory; a miss in every so many is too often. */
 const missesInterval = 200_000;
@@ -320,9 +315,6 @@ export class Translator implements Translation {
     }
     this.#wanted = new Map();
     if (made.length > 0) this.#install(module, made);
-    // what ran for a short time has little to gain
-    const spent = this.counts.instructions * translationCost;
-    this.#p.v.set(At.hotEntries, spent * shareOfTime > this.#run ? hotEntries * haste : hotEntries);
   }
   /** Whether a region that has this place should be entered there. */
   isWanted(page: number, offset: number): boolean {
