@@ -1,7 +1,7 @@
 /** A region ends where it is large enough, often in the middle of what was decoded at once: what follows becomes a region too, though nothing jumps there. */
 import { expect, test } from 'vitest';
 import { Bench } from './conformance/bench.ts';
-import { makeCase } from './conformance/cases.ts';
+import { codeAddress, makeCase } from './conformance/cases.ts';
 
 /** 230 times inc rsi: a region has 200 instructions, and 64 are decoded at once; dec rdx; jnz to the start (its distance as a signed 32-bit number) */
 const length = 230;
@@ -37,4 +37,23 @@ test('code that is jumped around each time is not translated with what stands be
   for (let n = 0; n < 60; n++) bench.runFor(1_000);
   expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 4 });
   expect(bench.state().gpr[6]).toBe(1n);
+});
+
+test('control goes from the end of a page to its start where the same page is mapped twice in a row', () => {
+  const { before } = makeCase(1) ?? {};
+  if (!before) throw new Error('no case');
+  const rounds = 10n;
+  // lea rcx, [rip]; cmp rcx, rdx; ja over the jump; jmp to the end of the page
+  const distance = 0x1000 - 0x100 - 17 - 16;
+  const start = [0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0x48, 0x39, 0xd1, 0x77, 5, 0xe9, distance & 0xff, distance >> 8, 0, 0];
+  // dec rbx; jz to the end; jmp rax; jmp .
+  const again = [0x48, 0xff, 0xcb, 0x74, 2, 0xff, 0xe0, 0xeb, 0xfe];
+  before.gpr[0] = BigInt(codeAddress);
+  before.gpr[2] = BigInt((codeAddress & ~0xfff) + 0x1000);
+  before.gpr[3] = rounds;
+  const bench = new Bench();
+  bench.repeatPage();
+  bench.load({ code: Uint8Array.from([...start, ...again]), before }, [0x90]);
+  bench.runFor(Number(rounds) * 400);
+  expect(bench.state().gpr[3]).toBe(0n);
 });

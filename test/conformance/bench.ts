@@ -113,6 +113,10 @@ export class Bench {
     this.#space.write(nextCodePage, Uint8Array.from(code));
     this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(nextCodePage + 0x67));
   }
+  /** The page behind is the code's own once more. */
+  repeatPage(): void {
+    this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(codePage + 0x67));
+  }
   /** Another page takes the place of the code's, with this code, as in another process. */
   replaceCode(code: readonly number[]): void {
     this.#space.write(otherCodePage + (codeAddress & 0xfff), Uint8Array.from(code));

@@ -157,7 +157,8 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
       ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(2), Op.if, 0x40,
       ...get(1), ...memoryCode(Op.i32Load8U, Record.length), Op.i32Eqz, ...get(1), ...load32(Record.page), ...get(2), ...load32(Record.page), Op.i32Eq, Op.i32And,
-      Op.if, 0x40, // it was where a trace stopped: next time control goes on at once
+      ...get(1), ...memoryCode(Op.i32Load16U, Record.offset), ...i32(0x1000), Op.i32LtU, Op.i32And,
+      Op.if, 0x40, // it was where a trace stopped within a page: next time control goes on at once
       ...get(1), ...i32(gotoHandler), ...memoryCode(Op.i32Store16, Record.handler), ...get(1), ...i32(gotoHandler), ...memoryCode(Op.i32Store16, Record.own),
       ...get(1), ...get(2), ...store32(Record.link),
       Op.end, Op.end,
