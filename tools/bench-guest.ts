@@ -39,6 +39,7 @@ export async function run(name: string, command: readonly string[]): Promise<Rea
   const times = new Map<string, number>();
   let text = '';
   let current = 'boot';
+  let failed: string | undefined;
   let level = '';
   let started = 0;
   child.stdout.on('data', (data: Buffer) => {
@@ -51,13 +52,15 @@ export async function run(name: string, command: readonly string[]): Promise<Rea
         current = level + line.slice(7);
         started = current === 'boot' ? 0 : cpuSeconds(child.pid ?? 0);
         process.stderr.write(`\r\x1b[K${name}: ${current}`);
-      } else if (line.startsWith('@end')) times.set(current, cpuSeconds(child.pid ?? 0) - started);
+      } else if (line === '@failed') failed = current;
+      else if (line.startsWith('@end')) times.set(current, cpuSeconds(child.pid ?? 0) - started);
     }
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
   const status = await new Promise<number | null>((resolve) => child.on('exit', resolve));
   clearTimeout(timer);
   process.stderr.write('\r\x1b[K');
+  if (failed !== undefined) throw new Error(`${name}: ${failed} failed in the guest`);
   if (status !== 0) throw new Error(`${name} ended with ${status} in ${current}`);
   return times;
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { appendCpio, cpioFile, cpioFolder } from '../src/firmware/cpio.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
-import { programFiles } from './bench-programs.ts';
+import { missingRows, programFiles } from './bench-programs.ts';
 
 const groups: Readonly<Record<string, readonly string[]>> = {
   computing: 'intmix sieve crc32 digest quicksort matrix mandelbrot nbody chase bytecode recursion pointers strings'.split(' '),
@@ -25,15 +25,17 @@ async function main(): Promise<void> {
     return at < 0 ? undefined : process.argv[at + 1];
   };
   const names = argument('--only')?.split(',') ?? Object.values(groups).flat();
+  const missing = missingRows(names);
+  if (missing.length > 0) {
+    process.stdout.write(`skipped: this machine does not have the programs of ${missing.join(', ')}\n`);
+    return;
+  }
   const kvm = argument('--kvm');
   const turtles = argument('--turtles');
   const suite = names.flatMap((name) => [name, name]).join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
-    const inner = makeInitrd(
-      folder,
-      names.flatMap((name) => programFiles(name) ?? []),
-    );
+    const inner = makeInitrd(folder, programFiles(names));
     const outer = join(folder, 'outer');
     const files = [
       cpioFolder('boot'),

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { type CpioMember, cpioFile, cpioFolder, cpioProgram } from '../src/firmware/cpio.ts';
+import { has } from './bench-guest.ts';
 
 const text = (program: string, ...args: readonly string[]): string =>
   execFileSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 24, stdio: ['ignore', 'pipe', 'ignore'] });
@@ -47,15 +48,23 @@ function pythonFiles(): CpioMember[] {
   return [...at(own), cpioProgram('bin/python3', readFileSync(python)), cpioFile('src/python.py', readFileSync('bench/python.py'))];
 }
 
-const files: Readonly<Record<string, () => CpioMember[]>> = { compiling: compilerFiles, sqlite: sqliteFiles, python: pythonFiles };
-/** The rows that need such a program. */
-export const programRows: readonly string[] = Object.keys(files);
-
-/** What a row needs in the guest; undefined when this machine does not have it. */
-export function programFiles(row: string): readonly CpioMember[] | undefined {
-  try {
-    return [cpioFolder('src'), ...(files[row]?.() ?? [])];
-  } catch {
-    return undefined;
-  }
+interface Program {
+  /** What this machine must have. */
+  readonly needs: string;
+  readonly files: () => CpioMember[];
 }
+const programs: Readonly<Record<string, Program>> = {
+  compiling: { needs: 'gcc', files: compilerFiles },
+  sqlite: { needs: 'sqlite3', files: sqliteFiles },
+  python: { needs: python, files: pythonFiles },
+};
+/** The rows that need such a program. */
+export const programRows: readonly string[] = Object.keys(programs);
+/** Of these rows, those whose program this machine does not have. */
+export const missingRows = (rows: readonly string[]): readonly string[] => rows.filter((row) => programs[row] && !has(programs[row].needs));
+
+/** What rows need in the guest. */
+export const programFiles = (rows: readonly string[]): readonly CpioMember[] => [
+  cpioFolder('src'),
+  ...rows.flatMap((row) => programs[row]?.files() ?? []),
+];

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CpioMember } from '../src/firmware/cpio.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
-import { programFiles, programRows } from './bench-programs.ts';
+import { missingRows, programFiles, programRows } from './bench-programs.ts';
 
 const groups = {
   'small programs':
@@ -57,16 +57,13 @@ async function main(): Promise<void> {
             for (const [row, seconds] of await run(name, command(initrd, rows)))
               if (rows.includes(row)) times.set(row, Math.min(seconds, times.get(row) ?? seconds));
     };
-    await measure(['boot', ...names.filter((name) => !programRows.includes(name))], []);
-    const found = names.map((name) => [name, programRows.includes(name) ? programFiles(name) : undefined] as const);
-    const installed = found.filter(([, files]) => files !== undefined);
-    if (installed.length > 0)
-      await measure(
-        installed.map(([name]) => name),
-        installed.flatMap(([, files]) => files ?? []),
-      );
-    for (const [name, files] of found)
-      if (programRows.includes(name) && !files) process.stderr.write(`${name} skipped: this machine does not have the program\n`);
+    const missing = missingRows(names);
+    if (missing.length > 0) process.stderr.write(`skipped, for this machine does not have their programs: ${missing.join(', ')}\n`);
+    const [inSecond, inFirst] = [true, false].map((is) =>
+      names.filter((name) => programRows.includes(name) === is && !missing.includes(name)),
+    );
+    await measure(['boot', ...(inFirst ?? [])], []);
+    if (inSecond && inSecond.length > 0) await measure(inSecond, programFiles(inSecond));
     report(ours, qemu);
   } finally {
     rmSync(folder, { recursive: true });

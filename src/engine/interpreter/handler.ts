@@ -29,6 +29,8 @@ export const isAbsolute = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'O
 
 /** A jump or call by a distance. */
 export const isRelative = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'J';
+/** A jump that control may go on behind. */
+export const isConditional = (d: Decoded): boolean => isRelative(d) && d.row.ends !== true;
 /** A jump or call whose target is computed. */
 export const isIndirect = (d: Decoded): boolean => (d.row.name === 'jmp' || d.row.name === 'call') && d.row.operands[0]?.[0] === 'E';
 
@@ -181,7 +183,7 @@ export function makeHandler(name: string, decoded: Decoded, callIndex: (callee: 
   if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
   const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
   decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
-  if (isRelative(decoded) && !decoded.row.ends) o.noteWentOn();
+  if (isConditional(decoded)) o.noteWentOn();
   o.fallThrough();
   const code = o.graph.finish();
   code.push(0x00); // unreachable: every path has returned

@@ -11,7 +11,7 @@ import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
 import { isRelative } from './handler.ts';
 import { Handlers } from './handlers.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
-import { Records } from './records.ts';
+import { RecordWriter } from './record-writer.ts';
 import type { Translation } from './translation.ts';
 
 const longestTrace = 64;
@@ -22,7 +22,7 @@ export class Interpreter implements CodeWatch {
   readonly #p: Processor;
   readonly #decoder: Decoder;
   readonly #handlers: Handlers;
-  readonly #records: Records;
+  readonly #writer: RecordWriter;
   /** Where decoded code lies. */
   readonly pages: CodePages;
   readonly #profile: EngineProfile | undefined;
@@ -32,7 +32,7 @@ export class Interpreter implements CodeWatch {
   readonly #crossings = new Map<number, number[]>();
   readonly #crossingBytes = new Uint8Array(16);
   /** How often what happened; for profiles. */
-  readonly counts = { traces: 0, records: 0, invalidations: 0, arenaFlushes: 0 };
+  readonly #counts = { traces: 0, invalidations: 0, arenaFlushes: 0 };
 
   constructor(p: Processor, arena: ArenaRange, profile?: EngineProfile) {
     this.#p = p;
@@ -41,12 +41,15 @@ export class Interpreter implements CodeWatch {
     this.#decoder = new Decoder(p.v.model.instructions);
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
     this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
-    this.#records = new Records(p, this.pages, this.#handlers);
+    this.#writer = new RecordWriter(p, this.pages, this.#handlers);
   }
 
   /** What a region may import. */
   get regionImports(): WebAssembly.ModuleImports {
     return this.#handlers.regionImports;
+  }
+  get counts(): { readonly traces: number; readonly records: number; readonly invalidations: number; readonly arenaFlushes: number } {
+    return { ...this.#counts, records: this.#writer.count };
   }
   /** Shapes of instructions that have a handler. */
   get shapes(): number {
@@ -109,7 +112,7 @@ export class Interpreter implements CodeWatch {
     const { bytes } = v.pool;
     const code = v.codeSize;
     const host = frame * pageBytes;
-    this.counts.traces++;
+    this.#counts.traces++;
     let first = 0;
     let offset = start;
     for (let n = 0; n < longestTrace && offset < pageBytes; n++) {
@@ -119,8 +122,7 @@ export class Interpreter implements CodeWatch {
         if (offset === start) return this.#crossing(frame, map, offset, linear, mode);
         break;
       }
-      const record = this.#records.write(decoded, offset);
-      this.counts.records++;
+      const record = this.#writer.write(decoded, offset);
       v.words[(map >>> 2) + offset] = record;
       this.#place(record, frame * 8 + mode, offset, first === 0);
       first ||= record;
@@ -134,7 +136,7 @@ export class Interpreter implements CodeWatch {
       }
     }
     const known = offset < pageBytes ? (v.words[(map >>> 2) + offset] ?? 0) : 0;
-    this.#records.pseudo(known !== 0 ? gotoHandler : relookupHandler, frame * 8 + mode, offset, known);
+    this.#writer.pseudo(known !== 0 ? gotoHandler : relookupHandler, frame * 8 + mode, offset, known);
     this.#handlers.compile();
     return first;
   }
@@ -152,10 +154,10 @@ export class Interpreter implements CodeWatch {
     for (let n = 0; n < here; n++) bytes[n] = v.pool.bytes[first + n] ?? 0;
     if (second.frame !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second.frame * pageBytes + n - here] ?? 0;
     const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
-    const record = this.#records.write(decoded === 'short' ? 'long' : decoded, offset);
+    const record = this.#writer.write(decoded === 'short' ? 'long' : decoded, offset);
     v.pool.view.setUint32(record + Record.page, frame * 8 + mode, true);
     v.words[(record + Record.second) >>> 2] = second.map;
-    this.#records.pseudo(relookupHandler, frame * 8 + mode, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
+    this.#writer.pseudo(relookupHandler, frame * 8 + mode, offset + (typeof decoded === 'string' ? 1 : decoded.length), 0);
     this.#handlers.compile();
     if (second.frame === 0) return record; // used once: there is nothing that would tell when it is out of date
     v.pool.view.setUint16(record + Record.handler, crossingHandler, true);
@@ -210,7 +212,7 @@ export class Interpreter implements CodeWatch {
   }
   /** Which page a record is of, and its offset there. */
   placeOf(record: number): readonly [page: number, offset: number] {
-    return this.#records.placeOf(record);
+    return this.#writer.placeOf(record);
   }
   /** Where an indirect jump went last: guest-virtual addresses, as far as the TLB still has their pages. */
   learned(page: number, offset: number): readonly bigint[] {
@@ -289,7 +291,7 @@ export class Interpreter implements CodeWatch {
       pool.code[word] = (pool.code[word] ?? 0) & ~bit;
     }
     if (!touched) return;
-    this.counts.invalidations++;
+    this.#counts.invalidations++;
     const [from, to] = [first << 6, (last + 1) << 6];
     this.#translation?.forget(frame, from, to);
     if (from < longestInstruction) {
@@ -302,7 +304,7 @@ export class Interpreter implements CodeWatch {
       for (let offset = Math.max(0, from - longestInstruction + 1); offset < to; offset++) {
         const record = pool.words[(map >>> 2) + offset] ?? 0;
         if (record === 0) continue;
-        this.#records.dispatchTo(record, relookupHandler);
+        this.#writer.dispatchTo(record, relookupHandler);
         pool.words[(map >>> 2) + offset] = 0;
       }
     }
@@ -312,12 +314,12 @@ export class Interpreter implements CodeWatch {
     const map = this.pages.mapOf(v.pool.view.getUint32(record + Record.page, true));
     const place = (map >>> 2) + v.pool.view.getUint16(record + Record.offset, true);
     if (map !== 0 && v.words[place] === record) v.words[place] = 0;
-    this.#records.dispatchTo(record, relookupHandler);
+    this.#writer.dispatchTo(record, relookupHandler);
   }
   /** Forgets all decoded code; only while no record is current. */
   flush(): void {
     const { v } = this.#p;
-    this.counts.arenaFlushes++;
+    this.#counts.arenaFlushes++;
     this.pages.clear();
     this.#crossings.clear();
     this.#flushWanted = false;

@@ -5,7 +5,7 @@
  */
 import type { Decoded } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
-import { isIndirect, isRelative } from '../interpreter/handler.ts';
+import { isConditional, isIndirect, isRelative } from '../interpreter/handler.ts';
 import type { FlagKind } from './flag-kind.ts';
 
 /** What is known of an instruction before its code is made. */
@@ -193,7 +193,7 @@ class Discovery {
     } else if (isReturn(decoded)) {
       if (context.caller) this.#lead(context.caller, context.behind);
     } else {
-      if (isRelative(decoded) && !decoded.row.ends) return this.#both(context, step, rank);
+      if (isConditional(decoded)) return this.#both(context, step, rank);
       if (isRelative(decoded)) this.#lead(context, targetOf(step), rank);
       else if (isIndirect(decoded)) this.#computed(context, step, rank + 1);
       if (!decoded.row.ends) this.#lead(context, behind, rank);

@@ -37,15 +37,21 @@ const arithmetic = {
 const exponent = { 32: { shift: 33n, unit: 56n, top: 0xffn }, 64: { shift: 1n, unit: 53n, top: 0x7ffn } } as const;
 const bias = { 32: 127n, 64: 1023n } as const;
 
-/** `isKnown`: the number is known to be plain, because it came out of such an operation; `toFloat`: bits as a float of the host. */
+/** What an instruction's code knows of its operands. */
+export interface Numbers {
+  /** The number is plain, because it came out of such an operation. */
+  isKnown(n: Node): boolean;
+  /** Bits as a float of the host. */
+  toFloat(bits: Node, size: Size): Node;
+}
+
 export function hostFloat(
   graph: Graph,
   op: FloatOp,
   size: Size,
   a: Node,
   b: Node,
-  isKnown: (n: Node) => boolean,
-  toFloat: (bits: Node, size: Size) => Node,
+  { isKnown, toFloat }: Numbers,
   predicate = 0,
 ): HostFloat | undefined {
   const i64 = (value: bigint): Node => graph.constant('i64', value);

@@ -22,8 +22,8 @@ export abstract class RegionMemory extends LazyFlags {
   protected abstract readonly windows: Windows;
   protected abstract readonly known: Known;
   /** What this instruction has loaded, and as floats too. */
-  readonly #loaded = new Map<Node, { readonly window: Window; readonly distance: number; readonly size: Size }>();
-  readonly #floats = new Map<Node, Node>();
+  #loaded: Map<Node, { readonly window: Window; readonly distance: number; readonly size: Size }> | undefined;
+  #floats: Map<Node, Node> | undefined;
   /** Values of this instruction. */
   #relatives: Map<Node, Relative> | undefined;
 
@@ -99,24 +99,30 @@ export abstract class RegionMemory extends LazyFlags {
   #load(address: Node, size: Size, writes: boolean): Node {
     const { window, distance } = this.#window(this.wide(address), size / 8, writes);
     const node = this.graph.node('i64', window.access(loads[size], false, distance), [this.graph.read('i32', window.host)], false, size);
-    if (size >= 32) this.#loaded.set(node, { window, distance, size });
+    if (size >= 32) {
+      this.#loaded ??= new Map();
+      this.#loaded.set(node, { window, distance, size });
+    }
     return node;
   }
   /** Memory goes to the host's floats directly: loading twice takes less than the way over an integer register. */
   protected toFloat(bits: Node, size: 32 | 64): Node {
-    const access = this.#loaded.get(bits);
+    const access = this.#loaded?.get(bits);
     if (access?.size !== size) return toFloat(this.graph, bits, size);
-    let float = this.#floats.get(bits);
+    let float = this.#floats?.get(bits);
     if (!float) {
       const { window, distance } = access;
       const code = window.access(size === 64 ? Op.f64Load : Op.f32Load, false, distance);
       float = this.graph.node(size === 64 ? 'f64' : 'f32', code, [this.graph.read('i32', window.host)], false);
-      if (!this.isNested) this.#floats.set(bits, float);
+      if (!this.isNested) {
+        this.#floats ??= new Map();
+        this.#floats.set(bits, float);
+      }
     }
     return float;
   }
   override vector(low: Node, high: Node): Node {
-    const access = high.constant === 0n ? this.#loaded.get(low) : undefined;
+    const access = high.constant === 0n ? this.#loaded?.get(low) : undefined;
     if (!access) return super.vector(low, high);
     const code = access.window.access(access.size === 64 ? Simd.load64Zero : Simd.load32Zero, true, access.distance);
     return this.graph.node('v128', code, [this.graph.read('i32', access.window.host)], false);

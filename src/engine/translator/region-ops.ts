@@ -329,8 +329,7 @@ export class RegionOps extends RegionMemory {
       size,
       this.wide(a),
       this.wide(b),
-      (n) => this.#isPlain(n, size),
-      (n, s) => this.toFloat(n, s),
+      { isKnown: (n) => this.#isPlain(n, size), toFloat: (bits, s) => this.toFloat(bits, s) },
       Number(extra?.constant ?? 0n),
     );
     if (!fast) {

@@ -143,7 +143,8 @@ class PageView implements Code {
   }
   waysGone(offset: number, target: number, behind: number): { readonly there: boolean; readonly on: boolean } {
     const [page, within] = this.place(offset);
-    const gone = this.#interpreter.waysGone(page ?? 0, within);
+    if (page === undefined) return { there: true, on: true };
+    const gone = this.#interpreter.waysGone(page, within);
     const isCounted = (to: number): boolean => {
       const [at, within] = this.place(to);
       return at !== undefined && this.#interpreter.isCounted(at, within);

@@ -8,7 +8,9 @@ import { isAbsolute, isFarRelative, isRelative } from './handler.ts';
 import type { Handlers } from './handlers.ts';
 import { Record, recordBytes } from './record.ts';
 
-export class Records {
+export class RecordWriter {
+  /** Instructions written so far. */
+  count = 0;
   readonly #p: Processor;
   readonly #pages: CodePages;
   readonly #handlers: Handlers;
@@ -41,6 +43,7 @@ export class Records {
   write(decoded: Decoded | 'undefined' | 'long' | 'short', offset: number): number {
     const at = this.#pages.allocate(recordBytes);
     const { view, bytes } = this.#p.v.pool;
+    this.count++;
     bytes.fill(0, at, at + recordBytes);
     view.setUint16(at + Record.offset, offset, true);
     if (typeof decoded === 'string') {
