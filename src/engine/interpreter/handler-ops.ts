@@ -4,11 +4,12 @@
  */
 
 import { assert } from '../../base/assert.ts';
-import { offsetOf } from '../../cpu/state.ts';
+import { offsetOf, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
+import { pageBytes } from '../../memory/pool.ts';
 import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
 import { unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
@@ -102,14 +103,45 @@ export class HandlerOps extends WasmOps {
   }
 
   // --- memory
+  /** Where the TLB has memory `hit` happens, with its host address; elsewhere the core's function finds it. */
+  #access(table: 'tlbRead' | 'tlbWrite', address: Node, bytes: number, hit: (host: Node) => void, miss: () => void): void {
+    const slot = this.and(this.graph.node('i32', [Op.i32ShrU], [this.narrow(address), this.i32(tlbSlotShift)], true, 32), this.i32(tlbSlotMask));
+    const entry = this.add32(this.field(table), slot);
+    const page = this.and(this.add(address, this.constant(bytes - 1)), this.constant(-pageBytes));
+    this.when(
+      this.eq(this.loadAt(entry, 64), page),
+      () => hit(this.add32(this.narrow(address), this.narrow(this.loadAt(entry, 32, 8)))),
+      miss,
+    );
+  }
+  #load(table: 'tlbRead' | 'tlbWrite', callee: Callee, address: Node, size: Size): Node {
+    const result = this.locals.push('i64') + 1;
+    const at = this.wide(address);
+    this.#access(
+      table,
+      at,
+      size / 8,
+      (host) => this.graph.set(result, this.loadAt(host, size)),
+      () => this.graph.set(result, this.#call(callee, [this.state, at])),
+    );
+    return this.graph.read('i64', result, size);
+  }
   load(address: Node, size: Size): Node {
-    return this.#call(`load${size}`, [this.state, this.wide(address)]);
+    return this.#load('tlbRead', `load${size}`, address, size);
   }
   loadForWrite(address: Node, size: Size): Node {
-    return this.#call(`loadForWrite${size}`, [this.state, this.wide(address)]);
+    return this.#load('tlbWrite', `loadForWrite${size}`, address, size);
   }
   store(address: Node, size: Size, value: Node): void {
-    this.#call(`store${size}`, [this.state, this.wide(address), this.wide(value)]);
+    const at = this.wide(address);
+    const wide = this.wide(value);
+    this.#access(
+      'tlbWrite',
+      at,
+      size / 8,
+      (host) => this.storeLow(host, size, wide),
+      () => void this.#call(`store${size}`, [this.state, at, wide]),
+    );
   }
   load128(address: Node): Node {
     return this.#call('load128', [this.state, this.wide(address)]);

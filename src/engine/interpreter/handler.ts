@@ -25,6 +25,9 @@ function meaningNumber(meaning: Meaning): number {
 const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.operands.length === 0 && d.memory === undefined);
 /** A RIP-relative displacement so far up that adding the instruction's place in its page would leave 32 bits: the handler adds it then. */
 export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && d.memory.displacement > 0x7fff_0000n;
+export const hasIndex = (d: Decoded): boolean => d.memory !== undefined && d.memory.index >= 0;
+/** In 64-bit code only FS and GS have bases. */
+const isFlat = (d: Decoded): boolean => d.form.long && d.form.segment < 4;
 export const isAbsolute = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'O' || d.row.operands[1]?.[0] === 'O';
 
 /** A jump or call by a distance. */
@@ -50,6 +53,8 @@ export function shapeKey(d: Decoded): string {
   ];
   if (d.row.name.endsWith('cc')) parts.push(`c${d.form.condition}`);
   if (isFarRelative(d)) parts.push('R');
+  if (hasIndex(d)) parts.push('x');
+  if (d.memory && isFlat(d)) parts.push('f');
   if (namesSegment(d)) parts.push(`s${d.form.segment}`);
   if (d.row.immediateInShape || d.row.modrmInShape) parts.push(`i${d.form.immediate}`);
   return parts.join(':');
@@ -148,9 +153,8 @@ class RecordOperand implements Operand<Node> {
       return this.#offset;
     }
     const base = isFarRelative(this.#decoded) ? o.next() : o.loadAt(o.stateAt(Record.base), 64);
-    const index = o.loadAt(o.stateAt(Record.index), 64);
-    const scaled = o.shl(index, o.record8(Record.scale));
-    const sum = o.add(o.add(base, scaled), o.recordDisplacement());
+    const near = o.add(base, o.recordDisplacement());
+    const sum = hasIndex(this.#decoded) ? o.add(near, o.shl(o.loadAt(o.stateAt(Record.index), 64), o.record8(Record.scale))) : near;
     const size = this.#decoded.form.addressSize;
     this.#offset = size === 64 ? sum : o.zeroExtend(sum, size);
     return this.#offset;
@@ -161,13 +165,16 @@ class RecordOperand implements Operand<Node> {
   addressAt(displacement: Node): Node {
     const { addressSize } = this.#decoded.form;
     const sum = this.#o.add(this.offset(), displacement);
-    return this.#o.linearOfRecord(addressSize === 64 ? sum : this.#o.zeroExtend(sum, addressSize), this.size / 8, false);
+    return this.#linearOf(addressSize === 64 ? sum : this.#o.zeroExtend(sum, addressSize), this.size / 8, false);
   }
   #address(write: boolean): Node {
     if (this.#linear && (this.#writable || !write || this.#decoded.form.long)) return this.#linear;
     this.#writable = write;
-    this.#linear = this.#o.linearOfRecord(this.offset(), Math.max(1, this.size / 8), write);
+    this.#linear = this.#linearOf(this.offset(), Math.max(1, this.size / 8), write);
     return this.#linear;
+  }
+  #linearOf(offset: Node, bytes: number, write: boolean): Node {
+    return isFlat(this.#decoded) ? offset : this.#o.linearOfRecord(offset, bytes, write);
   }
 }
 
