@@ -1,6 +1,6 @@
-/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | sse | memory | patching]]]. Without a seed, one from the clock. */
+/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | sse | memory | patching | groups]]]. Without a seed, one from the clock. */
 import { lockstep, plainFloats } from '../test/conformance/lockstep.ts';
-import { floatSequences, memorySequences, patchingSequences, sequences } from '../test/conformance/sequences.ts';
+import { floatSequences, groupSequences, memorySequences, patchingSequences, sequences } from '../test/conformance/sequences.ts';
 
 const seed = Number(process.argv[2] ?? Date.now() % 2 ** 31);
 const count = Number(process.argv[3] ?? 100_000);
@@ -11,6 +11,7 @@ const kinds = {
   sse: floatSequences,
   memory: memorySequences,
   patching: patchingSequences,
+  groups: groupSequences,
 } as const;
 const wanted = process.argv[4];
 const step = 2_000;

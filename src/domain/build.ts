@@ -38,19 +38,15 @@ import { tracedPorts, tracedWindows, traceGuests } from './trace.ts';
 /** Machine memory begins with the vCPU's area and decoded code; frames follow. */
 const vcpuBase = 0x1_0000;
 const arenaStart = vcpuBase + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
-/** For what the kernels and programs that run use again and again; with VMX there are kernels in the kernel. */
-const arenaBytes = 64 * 2 ** 20;
-const nestedArenaBytes = 160 * 2 ** 20;
+/** What decoded code may take: as much as the guest's memory, within bounds. Where it is full all code is dropped; GCC takes 110 MiB. */
+const arenaMiB = { min: 64, max: 256 };
 
 /** Throws a sentence for the user when the kernel or the CPU's name is not to be used. */
 export async function buildMachine(config: MachineConfig, world: MachineWorld): Promise<Machine> {
   const memoryBytes = config.memoryMiB * 2 ** 20;
   const layout = layoutMemory(memoryBytes, { base: ecamBase, size: ecamBytes });
   const model = parseCpu(config.cpu ?? defaultCpu);
-  const arena = {
-    start: arenaStart,
-    end: arenaStart + (model.features.has('vmx') || model.features.has('svm') ? nestedArenaBytes : arenaBytes),
-  };
+  const arena = { start: arenaStart, end: arenaStart + Math.min(arenaMiB.max, Math.max(arenaMiB.min, config.memoryMiB)) * 2 ** 20 };
   const monitor = config.turtles ? [monitorRange(layout.ram)] : [];
   const pool = new FramePool({
     reservedBytes: arena.end,

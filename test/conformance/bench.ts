@@ -108,6 +108,10 @@ export class Bench {
     this.#space.write(codePage, code);
     this.reset(c);
   }
+  /** Writes into the code's page, as a device would. */
+  patch(address: number, code: readonly number[]): void {
+    this.#space.write(codePage + (address & 0xfff), Uint8Array.from(code));
+  }
   /** Code at the start of the page behind. */
   loadNext(code: readonly number[]): void {
     this.#space.write(nextCodePage, Uint8Array.from(code));

@@ -1,7 +1,7 @@
 /** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
 import { lockstep, plainFloats } from './lockstep.ts';
-import { floatSequences, memorySequences, patchingSequences, sequences } from './sequences.ts';
+import { floatSequences, groupSequences, memorySequences, patchingSequences, sequences } from './sequences.ts';
 
 test('evaluator and interpreter do the same with 20,000 random instructions', { timeout: 120_000 }, () => {
   expect(lockstep(4_000_000, 20_000).failures).toEqual([]);
@@ -33,4 +33,8 @@ test('interpreter and translator do the same with 400 random programs that write
   const report = patchingSequences(7_000_000, 400);
   expect(report.failures).toEqual([]);
   expect(report.regions).toBeGreaterThanOrEqual(report.cases / 4);
+});
+
+test('groups of instructions with handlers together do in 3,000 random programs what they do one by one', { timeout: 120_000 }, () => {
+  expect(groupSequences(9_000_000, 3_000).failures).toEqual([]);
 });

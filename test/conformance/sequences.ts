@@ -1,8 +1,9 @@
-/** Interpreter against translator on short random programs: the same seeds give the same run. */
+/** Interpreter against translator, and against itself instruction by instruction, on short random programs: the same seeds give the same run. */
 import { SeededRandom } from '../../src/base/random.ts';
 import { Bench } from './bench.ts';
 import { type Case, makeCase } from './cases.ts';
 import { floatProgram } from './float-programs.ts';
+import { groupProgram } from './group-programs.ts';
 import { differs, type LockstepReport } from './lockstep.ts';
 import { memoryProgram } from './memory-programs.ts';
 import { patchingProgram } from './patching-programs.ts';
@@ -93,4 +94,31 @@ function compare(kind: Kind, first: number, count: number): SequencesReport {
       failures.push(`[${Buffer.from(p.code).toString('hex')}]: ${found} (repeat: npm run fuzz -- ${seed} 1 ${kind.name})`);
   }
   return { cases, failures, regions: translator.translator?.counts.regions ?? 0 };
+}
+
+/** Groups of instructions with handlers together against the same instructions one by one. */
+export function groupSequences(first: number, count: number): LockstepReport {
+  const alone = new Bench();
+  const together = new Bench();
+  const failures: string[] = [];
+  let cases = 0;
+  for (let seed = first; cases < count; seed++) {
+    const p = groupProgram(seed);
+    if (!p) continue;
+    cases++;
+    alone.load(p, wait);
+    together.load(p, wait);
+    for (const piece of piecesOf(seed, 60)) {
+      let expected = alone.runSteps(1);
+      for (let n = 1; n < piece && expected.fault < 0; n++) expected = { ...alone.runSteps(1), left: 0 };
+      const result = together.runSteps(piece);
+      const found =
+        differs(expected, result, ['alone', 'together']) ??
+        (result.fault < 0 && result.left !== 0 ? `${result.left} instructions left` : undefined);
+      if (found !== undefined && failures.length < 20)
+        failures.push(`[${Buffer.from(p.code).toString('hex')}]: ${found} (repeat: npm run fuzz -- ${seed} 1 groups)`);
+      if (found !== undefined || expected.fault >= 0) break;
+    }
+  }
+  return { cases, failures };
 }

@@ -17,7 +17,7 @@ import { WasmOps } from '../wasm/wasm-ops.ts';
 import { type Callee, calleeSignature } from './callees.ts';
 import { hasFastPath } from './core-float.ts';
 import { type LegacyName, legacyNames } from './core-legacy.ts';
-import { Record, recordBytes } from './record.ts';
+import { Record, recordBytes, relookupHandler } from './record.ts';
 
 const bulkIterationsMin = 8;
 const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as readonly HelperName[]).includes(name);
@@ -26,10 +26,17 @@ export class HandlerOps extends WasmOps {
   readonly locals: ValueType[] = [];
   readonly graph = new Graph({ temporary: (type) => this.locals.push(type) + 1, enter: () => {}, leave: () => {} });
   readonly state = this.graph.parameter(0);
-  readonly record = this.graph.parameter(1);
+  readonly #record = this.graph.parameter(1);
   readonly #callIndex: (callee: Callee) => number;
-  readonly #form: Form;
-  readonly #learns: boolean;
+  // the instruction at hand
+  #form: Form;
+  #learns: boolean;
+  /** Where its record is, from the first one's: bytes. */
+  #at = 0;
+  /** It may have written code. */
+  #stores = false;
+  /** It does what the dispatch loop may have to look at. */
+  #isSpecial = false;
 
   /** `learns`: an indirect jump notes where it went. */
   constructor(form: Form, callIndex: (callee: Callee) => number, learns: boolean) {
@@ -37,6 +44,23 @@ export class HandlerOps extends WasmOps {
     this.#learns = learns;
     this.#form = form;
     this.#callIndex = callIndex;
+  }
+  /** Goes on with the instruction whose record comes next, as the dispatch loop would. */
+  goOn(form: Form, learns: boolean): void {
+    assert(!this.#isSpecial, 'only the last instruction of a group may be special');
+    this.#form = form;
+    this.#learns = learns;
+    this.#at += recordBytes;
+    const fuel = this.field('fuel');
+    const isSpent = this.graph.node('i32', [Op.i32LtS], [fuel, this.i32(1)], true, 1);
+    const isGone = (): Node => this.graph.node('i32', [Op.i32Eq], [this.record16(Record.own), this.i32(relookupHandler)], true, 1);
+    this.when(this.#stores ? this.or(isSpent, isGone()) : isSpent, () => this.fallTo(this.#at));
+    this.setField('fuel', this.graph.node('i32', [Op.i32Sub], [fuel, this.i32(1)], true, 32));
+    this.setField('record', this.record);
+  }
+  /** The address of the instruction's record. */
+  get record(): Node {
+    return this.#at === 0 ? this.#record : this.add32(this.#record, this.i32(this.#at));
   }
 
   // --- plumbing
@@ -49,16 +73,22 @@ export class HandlerOps extends WasmOps {
   }
   /** A 16-bit field of the record. */
   record16(offset: number): Node {
-    return this.graph.node('i32', memoryCode(Op.i32Load16U, offset), [this.record], false, 16);
+    return this.graph.node('i32', memoryCode(Op.i32Load16U, this.#at + offset), [this.#record], false, 16);
   }
   record8(offset: number): Node {
-    return this.graph.node('i32', memoryCode(Op.i32Load8U, offset), [this.record], false, 8);
+    return this.graph.node('i32', memoryCode(Op.i32Load8U, this.#at + offset), [this.#record], false, 8);
+  }
+  #record32(offset: number): Node {
+    return this.graph.node('i32', memoryCode(Op.i32Load, this.#at + offset), [this.#record], false, 32);
+  }
+  #setRecord32(offset: number, value: Node): void {
+    this.graph.effect(memoryCode(Op.i32Store, this.#at + offset), [this.#record, value]);
   }
   recordImmediate(): Node {
-    return this.graph.node('i64', memoryCode(Op.i64Load, Record.immediate), [this.record], false);
+    return this.graph.node('i64', memoryCode(Op.i64Load, this.#at + Record.immediate), [this.#record], false);
   }
   recordDisplacement(): Node {
-    return this.graph.node('i64', memoryCode(Op.i64Load32S, Record.displacement), [this.record], false);
+    return this.graph.node('i64', memoryCode(Op.i64Load32S, this.#at + Record.displacement), [this.#record], false);
   }
   /** State memory at an offset held in a record field. */
   stateAt(recordField: number): Node {
@@ -105,7 +135,10 @@ export class HandlerOps extends WasmOps {
   // --- memory
   /** Where the TLB has memory `hit` happens, with its host address; elsewhere the core's function finds it. */
   #access(table: 'tlbRead' | 'tlbWrite', address: Node, bytes: number, hit: (host: Node) => void, miss: () => void): void {
-    const slot = this.and(this.graph.node('i32', [Op.i32ShrU], [this.narrow(address), this.i32(tlbSlotShift)], true, 32), this.i32(tlbSlotMask));
+    const slot = this.and(
+      this.graph.node('i32', [Op.i32ShrU], [this.narrow(address), this.i32(tlbSlotShift)], true, 32),
+      this.i32(tlbSlotMask),
+    );
     const entry = this.add32(this.field(table), slot);
     const page = this.and(this.add(address, this.constant(bytes - 1)), this.constant(-pageBytes));
     this.when(
@@ -133,6 +166,7 @@ export class HandlerOps extends WasmOps {
     return this.#load('tlbWrite', `loadForWrite${size}`, address, size);
   }
   store(address: Node, size: Size, value: Node): void {
+    this.#stores = true;
     const at = this.wide(address);
     const wide = this.wide(value);
     this.#access(
@@ -147,6 +181,7 @@ export class HandlerOps extends WasmOps {
     return this.#call('load128', [this.state, this.wide(address)]);
   }
   store128(address: Node, value: Node): void {
+    this.#stores = true;
     this.#call('store128', [this.state, this.wide(address), value]);
   }
   linear(segment: number, offset: Node, bytes: number, write: boolean): Node {
@@ -173,6 +208,7 @@ export class HandlerOps extends WasmOps {
 
   // --- control
   enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void {
+    this.#isSpecial = true;
     this.storeFlatLevel(level, codeSelector, stackSelector);
   }
   ip(): Node {
@@ -188,29 +224,29 @@ export class HandlerOps extends WasmOps {
     this.setField('ip', target);
     const next = this.#lookup();
     if (this.#learns) {
-      const field = (offset: number): Node => this.graph.node('i32', memoryCode(Op.i32Load, offset), [this.record], false, 32);
-      const store = (offset: number, value: Node): void => this.graph.effect(memoryCode(Op.i32Store, offset), [this.record, value]);
-      const latest = field(Record.latest);
+      const latest = this.#record32(Record.latest);
       this.when(this.graph.node('i32', [Op.i32Ne], [latest, next], true, 1), () => {
-        store(Record.earliest, field(Record.before));
-        store(Record.before, latest);
-        store(Record.latest, next);
+        this.#setRecord32(Record.earliest, this.#record32(Record.before));
+        this.#setRecord32(Record.before, latest);
+        this.#setRecord32(Record.latest, next);
       });
     }
     this.leave(next);
   }
   jumpRelative(): void {
-    const link = this.graph.node('i32', memoryCode(Op.i32Load, Record.link), [this.record], false, 32);
+    const link = this.#record32(Record.link);
     this.when(link, () => this.leave(link));
     this.setField('ip', this.zeroExtend(this.add(this.next(), this.recordImmediate()), this.#form.size));
     const target = this.#lookup();
-    this.when(this.record8(Record.inPage), () => this.graph.effect(memoryCode(Op.i32Store, Record.link), [this.record, target]));
+    this.when(this.record8(Record.inPage), () => this.#setRecord32(Record.link, target));
     this.leave(target);
   }
   again(): void {
+    this.#isSpecial = true;
     this.leave(this.record);
   }
   bulk(kind: 'moveRun' | 'storeRun', form: Form): void {
+    this.#isSpecial = true;
     if (form.addressSize !== 64 || !form.long) return;
     // all but the last iteration, as far as the fuel goes; not worth a call for a few, nor downward
     const up = this.isZero(this.and(this.field('systemFlags'), this.i32(0x400)));
@@ -235,6 +271,7 @@ export class HandlerOps extends WasmOps {
     this.exitHere();
   }
   exitHere(): void {
+    this.#isSpecial = true;
     this.setField('record', this.i32(0));
     this.leave(this.i32(0));
   }
@@ -244,10 +281,13 @@ export class HandlerOps extends WasmOps {
   }
   /** A conditional jump says that it was not taken. */
   noteWentOn(): void {
-    this.graph.effect(memoryCode(Op.i32Store8, Record.wentOn), [this.record, this.i32(1)]);
+    this.graph.effect(memoryCode(Op.i32Store8, this.#at + Record.wentOn), [this.#record, this.i32(1)]);
   }
   fallThrough(): void {
-    this.leave(this.add32(this.record, this.i32(recordBytes)));
+    this.fallTo(this.#at + recordBytes);
+  }
+  fallTo(at: number): void {
+    this.leave(this.add32(this.#record, this.i32(at)));
   }
   float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
     if (hasFastPath(op)) return this.#call(`float:${op}:${size}`, [this.state, this.wide(a), this.wide(b)]);
@@ -257,6 +297,7 @@ export class HandlerOps extends WasmOps {
     return this.#call(`x87:${name}`, [this.state, this.wide(value), this.narrow(form)]);
   }
   helper(name: HelperName, ...args: Node[]): Node {
+    this.#isSpecial = true;
     assert(helperNames.includes(name), `helper ${name}`);
     if (isLegacyName(name)) return this.#call(`legacy:${name}`, [this.state, ...args.map((a) => this.wide(a))]);
     return this.#call(

@@ -184,13 +184,25 @@ const absent: Operand<Node> = new Proxy({} as Operand<Node>, {
   },
 });
 
-/** `restricted`: CR0 or CR4 may forbid floating point and vectors, so their handlers look first. */
-export function makeHandler(name: string, decoded: Decoded, callIndex: (callee: Callee) => number, restricted: boolean): FunctionBody {
-  const o = new HandlerOps(decoded.form, callIndex, isIndirect(decoded));
-  if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
-  const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
-  decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
-  if (isConditional(decoded)) o.noteWentOn();
+/**
+ * The handler of an instruction, or of several whose records follow each other. `restricted`: CR0 or CR4 may forbid floating point and vectors,
+ * so their handlers look first.
+ */
+export function makeHandler(
+  name: string,
+  group: readonly Decoded[],
+  callIndex: (callee: Callee) => number,
+  restricted: boolean,
+): FunctionBody {
+  const [first] = group as readonly [Decoded];
+  const o = new HandlerOps(first.form, callIndex, isIndirect(first));
+  for (const [n, decoded] of group.entries()) {
+    if (n > 0) o.goOn(decoded.form, isIndirect(decoded));
+    if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
+    const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
+    decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
+    if (isConditional(decoded)) o.noteWentOn();
+  }
   o.fallThrough();
   const code = o.graph.finish();
   code.push(0x00); // unreachable: every path has returned

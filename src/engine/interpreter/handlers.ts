@@ -4,12 +4,15 @@ import { Bug, present } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import type { Decoded } from '../../isa/decode.ts';
+import type { Decoded, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
+import { needsFloat } from '../../isa/instruction.ts';
 import type { EngineProfile } from '../profile.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { type Callee, calleeSignature, regionCallees } from './callees.ts';
+import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
+import { Groups } from './groups.ts';
 import { makeHandler, shapeKey } from './handler.ts';
 import { countHandler, crossingHandler, firstHandler, gotoHandler, relookupHandler } from './record.ts';
 import { ShapeMap } from './shapes.ts';
@@ -36,7 +39,9 @@ export class Handlers {
   /** The same, by code mode: where nothing is restricted, and where it is. */
   readonly #byShape = [new ShapeMap<number>(), new ShapeMap<number>()] as const;
   #next = firstHandler;
-  #missing: { readonly index: number; readonly decoded: Decoded }[] = [];
+  #missing: { readonly index: number; readonly group: readonly Decoded[]; readonly restricted: boolean }[] = [];
+  /** Those of several instructions. */
+  readonly groups = new Groups();
   #nextSlot = handlersEnd;
   readonly #freeSlots: number[] = [];
 
@@ -114,14 +119,31 @@ export class Handlers {
   forget(): void {
     this.#handlers.clear();
     for (const shapes of this.#byShape) shapes.clear();
+    this.groups.clear();
     this.#next = firstHandler;
   }
-  get #restricted(): boolean {
-    return (Number(this.#p.v.get64(At.codeMode)) & 4) !== 0;
+  /** Makes those that guests mostly need, in one module: each module takes as long as many handlers. */
+  prepare(decoder: Decoder): void {
+    for (const code of commonCode) {
+      const group = code.split(' ').map((hex) => {
+        const bytes = Uint8Array.from({ length: hex.length / 2 }, (_, n) => Number.parseInt(hex.slice(2 * n, 2 * n + 2), 16));
+        return decoder.decode(bytes, 0, bytes.length, 64);
+      });
+      if (!group.every((d) => typeof d !== 'string')) continue; // not on this CPU
+      const handlers = group.map((d) => this.#of(d, false));
+      if (handlers.length === 1) continue;
+      const index = this.#next++;
+      this.#missing.push({ index, group, restricted: false });
+      this.groups.add(handlers, index);
+    }
+    this.compile();
   }
   /** The handler of an instruction; it is made in `compile`. */
   of(decoded: Decoded): number {
-    const restricted = this.#restricted;
+    const isRestricted = (Number(this.#p.v.get64(At.codeMode)) & 4) !== 0;
+    return this.#of(decoded, isRestricted && needsFloat(decoded.row) !== undefined);
+  }
+  #of(decoded: Decoded, restricted: boolean): number {
     const shapes = this.#byShape[restricted ? 1 : 0];
     let index = shapes.get(decoded);
     if (index !== undefined) return index;
@@ -131,7 +153,7 @@ export class Handlers {
       index = this.#next++;
       if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
       this.#handlers.set(key, index);
-      this.#missing.push({ index, decoded });
+      this.#missing.push({ index, group: [decoded], restricted });
     }
     shapes.set(decoded, index);
     return index;
@@ -160,14 +182,13 @@ export class Handlers {
     if (this.#missing.length === 0) return;
     const missing = this.#missing;
     this.#missing = [];
-    const restricted = this.#restricted;
     // imports must be known before the first function: make the code once to learn them, again with their numbers
     const callees: Callee[] = [];
     const number = (callee: Callee): number => {
       const at = callees.indexOf(callee);
       return at >= 0 ? at : callees.push(callee) - 1;
     };
-    const bodies = missing.map(({ index, decoded }) => makeHandler(`h${index}`, decoded, number, restricted));
+    const bodies = missing.map(({ index, group, restricted }) => makeHandler(`h${index}`, group, number, restricted));
     const module = new ModuleBuilder();
     module.importMemory();
     for (const callee of callees) module.importFunction(callee, calleeSignature(callee));

@@ -8,6 +8,7 @@ import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
+import { longestGroup } from './groups.ts';
 import { isRelative } from './handler.ts';
 import { Handlers } from './handlers.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
@@ -42,6 +43,7 @@ export class Interpreter implements CodeWatch {
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
     this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
     this.#writer = new RecordWriter(p, this.pages, this.#handlers);
+    this.#handlers.prepare(this.#decoder);
   }
 
   /** What a region may import. */
@@ -95,6 +97,7 @@ export class Interpreter implements CodeWatch {
     if (this.#handlers.isNearlyFull(longestTrace + 4)) {
       this.flush(); // all code is decoded again, with handlers for what is in use
       this.#handlers.forget();
+      this.#handlers.prepare(this.#decoder);
     }
     const { frame, map } = this.pages.enter(linear);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
@@ -115,7 +118,8 @@ export class Interpreter implements CodeWatch {
     this.#counts.traces++;
     let first = 0;
     let offset = start;
-    for (let n = 0; n < longestTrace && offset < pageBytes; n++) {
+    let n = 0;
+    for (; n < longestTrace && offset < pageBytes; n++) {
       if (n > 0 && (v.words[(map >>> 2) + offset] ?? 0) !== 0) break;
       const decoded = this.#decoder.decode(bytes, host + offset, host + pageBytes, code);
       if (decoded === 'short') {
@@ -132,9 +136,11 @@ export class Interpreter implements CodeWatch {
       offset += length;
       if (typeof decoded === 'string' || decoded.row.ends) {
         this.#handlers.compile();
+        this.#writer.group(first, n + 1);
         return first;
       }
     }
+    this.#writer.group(first, n);
     const known = offset < pageBytes ? (v.words[(map >>> 2) + offset] ?? 0) : 0;
     this.#writer.pseudo(known !== 0 ? gotoHandler : relookupHandler, frame * 8 + mode, offset, known);
     this.#handlers.compile();
@@ -293,6 +299,7 @@ export class Interpreter implements CodeWatch {
     if (!touched) return;
     this.#counts.invalidations++;
     const [from, to] = [first << 6, (last + 1) << 6];
+    const before = from - longestInstruction + 1;
     this.#translation?.forget(frame, from, to);
     if (from < longestInstruction) {
       for (const record of this.#crossings.get(frame) ?? []) this.#dropCrossing(record);
@@ -301,9 +308,13 @@ export class Interpreter implements CodeWatch {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
       const map = this.pages.mapOf(page);
       if (map === 0) continue;
-      for (let offset = Math.max(0, from - longestInstruction + 1); offset < to; offset++) {
+      for (let offset = Math.max(0, before - longestGroup * longestInstruction); offset < to; offset++) {
         const record = pool.words[(map >>> 2) + offset] ?? 0;
         if (record === 0) continue;
+        if (offset < before) {
+          this.#writer.ungroup(record); // some of the group may be what was written
+          continue;
+        }
         this.#writer.dispatchTo(record, relookupHandler);
         pool.words[(map >>> 2) + offset] = 0;
       }

@@ -64,6 +64,30 @@ export class RecordWriter {
     }
     return at;
   }
+  /** Records in a row whose instructions have a handler together are dispatched to that one. */
+  group(first: number, count: number): void {
+    const { view } = this.#p.v.pool;
+    for (let n = 0; n < count; ) {
+      const record = first + n * recordBytes;
+      const { handler, length } = this.#handlers.groups.longest(
+        (k) => view.getUint16(record + k * recordBytes + Record.own, true),
+        count - n,
+      );
+      if (handler !== 0) this.#changeOwn(record, handler);
+      n += length;
+    }
+  }
+  /** The record does its own instruction only. */
+  ungroup(record: number): void {
+    const single = this.#handlers.groups.firstOf(this.#p.v.pool.view.getUint16(record + Record.own, true));
+    if (single !== undefined) this.#changeOwn(record, single);
+  }
+  #changeOwn(record: number, handler: number): void {
+    const { view } = this.#p.v.pool;
+    const isPlain = view.getUint16(record + Record.handler, true) === view.getUint16(record + Record.own, true);
+    view.setUint16(record + Record.own, handler, true);
+    if (isPlain) view.setUint16(record + Record.handler, handler, true);
+  }
   #memory(at: number, decoded: Decoded, offset: number): void {
     const { view, bytes } = this.#p.v.pool;
     const zero = offsetOf('zero');
