@@ -27,6 +27,9 @@ const plain = new Set(
   ),
 );
 
+const isPlain = ({ row, operands }: Decoded): boolean =>
+  plain.has(row.name) && !operands.some((o) => ['segment', 'control', 'debug'].includes(o.kind));
+
 interface Seen {
   readonly key: string;
   readonly decoded: Decoded;
@@ -99,7 +102,7 @@ function spared(runs: readonly Run[], groups: ReadonlySet<string> | undefined): 
       let best = '';
       let length = 1;
       let key = steps[n]?.key ?? '';
-      for (let k = 1; k < longestGroup && n + k < steps.length && plain.has(steps[n + k - 1]?.decoded.row.name ?? ''); k++) {
+      for (let k = 1; k < longestGroup && n + k < steps.length && isPlain((steps[n + k - 1] as Seen).decoded); k++) {
         key += ` ${steps[n + k]?.key}`;
         if (!groups) found.set(key, (found.get(key) ?? 0) + weight * k);
         else if (groups.has(key)) {

@@ -2,6 +2,9 @@
 
 import type { Decoded } from '../isa/decode.ts';
 import { formatInstruction } from '../isa/format.ts';
+import { calleeSignature, regionCallees } from './interpreter/callees.ts';
+import type { FunctionBody } from './wasm/module.ts';
+import { moduleText } from './wasm/text.ts';
 
 export type TimedWork = 'decoding' | 'translation' | 'compilation';
 
@@ -16,10 +19,12 @@ interface Counted {
 /** A region while it was in use. */
 interface RegionProfile extends Counted {
   readonly instructions: readonly RegionInstruction[];
+  readonly body: FunctionBody;
 }
 
 const rowsMax = 12;
 const regionsMax = 5;
+const textsMax = 20;
 const linesMax = 24;
 /** Regions that are remembered, however long the run. */
 const keptMax = 8192;
@@ -57,8 +62,8 @@ export class EngineProfile {
     this.#slowAccesses++;
   }
   /** A region is in use under this number from now on. */
-  region(slot: number, instructions: readonly RegionInstruction[]): void {
-    const region = { instructions, entries: 0, retired: 0 };
+  region(slot: number, instructions: readonly RegionInstruction[], body: FunctionBody): void {
+    const region = { instructions, body: { ...body, code: Uint8Array.from(body.code) }, entries: 0, retired: 0 };
     if (this.#regions.length === keptMax) this.#forgetColdest();
     this.#regions.push(region);
     this.#bySlot.set(slot, region);
@@ -99,12 +104,26 @@ export class EngineProfile {
       'helpers called:',
       ...top(this.#helpers),
       'hottest regions:',
-      ...[...this.#regions]
-        .sort((a, b) => b.retired - a.retired)
-        .slice(0, regionsMax)
-        .flatMap((r) => describe(r, share(r.retired))),
+      ...this.#hottest(regionsMax).flatMap((r) => describe(r, share(r.retired), linesMax)),
     ];
     return `${lines.join('\n')}\n`;
+  }
+  #hottest(count: number): readonly RegionProfile[] {
+    return [...this.#regions].sort((a, b) => b.retired - a.retired).slice(0, count);
+  }
+  /** The hottest regions as modules in WebAssembly's text format, with their guest code as comments; the name tells the rank and where the code begins. */
+  texts(retired: number): { readonly name: string; readonly text: string; readonly body: FunctionBody }[] {
+    const imports = regionCallees.map((name) => ({ name, signature: calleeSignature(name) }));
+    return this.#hottest(textsMax).map((region, n) => {
+      const guest = describe(region, `${((100 * region.retired) / Math.max(1, retired)).toFixed(1)} %`, Number.POSITIVE_INFINITY);
+      const start = region.instructions[0]?.address.toString(16) ?? '';
+      const comments = guest.map((line) => `;; ${line.trim()}\n`).join('');
+      return {
+        name: `${String(n + 1).padStart(2, '0')}-${start}.wat`,
+        text: comments + moduleText(region.body, imports),
+        body: region.body,
+      };
+    });
   }
 }
 
@@ -114,7 +133,7 @@ const top = (counts: ReadonlyMap<string, number>): string[] =>
     .slice(0, rowsMax)
     .map(([name, count]) => `  ${String(count).padStart(12)}  ${name}`);
 
-function describe(region: RegionProfile, share: string): string[] {
+function describe(region: RegionProfile, share: string, linesMax: number): string[] {
   const shown = region.instructions
     .slice(0, linesMax)
     .map((i) => `    ${i.address.toString(16).padStart(16)}  ${formatInstruction(i.decoded, i.address)}`);

@@ -3,7 +3,7 @@
 /** Instructions. */
 export const longestGroup = 4;
 
-interface Way {
+export interface Way {
   readonly next: Map<number, Way>;
   /** Of the group that ends here; 0 when none does. */
   handler: number;
@@ -29,20 +29,9 @@ export class Groups {
     at.handler = handler;
     this.#first.set(handler, handlers[0] ?? 0);
   }
-  /** The longest group that `handlerOf` 0, 1, ... less than `count` begins with: its handler and how many it does; 0 and 1 without one. */
-  longest(handlerOf: (n: number) => number, count: number): { readonly handler: number; readonly length: number } {
-    let found = 0;
-    let length = 1;
-    let at: Way | undefined = this.#start;
-    for (let n = 0; n < count; n++) {
-      at = at.next.get(handlerOf(n));
-      if (!at) break;
-      if (at.handler !== 0) {
-        found = at.handler;
-        length = n + 1;
-      }
-    }
-    return { handler: found, length };
+  /** Goes on along the tree by a handler; `undefined` begins at its root. What comes back has the handler of the group that ends there, or 0. */
+  step(from: Way | undefined, handler: number): Way | undefined {
+    return (from ?? this.#start).next.get(handler);
   }
   /** The handler of the first instruction alone; undefined when this one is no group's. */
   firstOf(handler: number): number | undefined {

@@ -8,7 +8,7 @@ import type { Decoded, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { EngineProfile } from '../profile.ts';
-import { ModuleBuilder } from '../wasm/module.ts';
+import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { type Callee, calleeSignature, regionCallees } from './callees.ts';
 import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
@@ -39,7 +39,9 @@ export class Handlers {
   /** The same, by code mode: where nothing is restricted, and where it is. */
   readonly #byShape = [new ShapeMap<number>(), new ShapeMap<number>()] as const;
   #next = firstHandler;
-  #missing: { readonly index: number; readonly group: readonly Decoded[]; readonly restricted: boolean }[] = [];
+  /** Made, but not compiled; and what they call, by the numbers that they call it by. */
+  #waiting: { readonly index: number; readonly body: FunctionBody }[] = [];
+  #callees: Callee[] = [];
   /** Those of several instructions. */
   readonly groups = new Groups();
   #nextSlot = handlersEnd;
@@ -132,9 +134,7 @@ export class Handlers {
       if (!group.every((d) => typeof d !== 'string')) continue; // not on this CPU
       const handlers = group.map((d) => this.#of(d, false));
       if (handlers.length === 1) continue;
-      const index = this.#next++;
-      this.#missing.push({ index, group, restricted: false });
-      this.groups.add(handlers, index);
+      this.groups.add(handlers, this.#make(group, false));
     }
     this.compile();
   }
@@ -150,10 +150,8 @@ export class Handlers {
     const key = (restricted ? '!' : '') + shapeKey(decoded);
     index = this.#handlers.get(key);
     if (index === undefined) {
-      index = this.#next++;
-      if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
+      index = this.#make([decoded], restricted);
       this.#handlers.set(key, index);
-      this.#missing.push({ index, group: [decoded], restricted });
     }
     shapes.set(decoded, index);
     return index;
@@ -177,26 +175,31 @@ export class Handlers {
     this.#install(module, [index], ['f']);
     return index;
   }
-  /** Makes the handlers that were asked for. */
-  compile(): void {
-    if (this.#missing.length === 0) return;
-    const missing = this.#missing;
-    this.#missing = [];
-    // imports must be known before the first function: make the code once to learn them, again with their numbers
-    const callees: Callee[] = [];
+  /** The index that a handler will have. */
+  #make(group: readonly Decoded[], restricted: boolean): number {
+    const index = this.#next++;
+    if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
     const number = (callee: Callee): number => {
-      const at = callees.indexOf(callee);
-      return at >= 0 ? at : callees.push(callee) - 1;
+      const at = this.#callees.indexOf(callee);
+      return at >= 0 ? at : this.#callees.push(callee) - 1;
     };
-    const bodies = missing.map(({ index, group, restricted }) => makeHandler(`h${index}`, group, number, restricted));
+    this.#waiting.push({ index, body: makeHandler(`h${index}`, group, number, restricted) });
+    return index;
+  }
+  /** Compiles the handlers that were asked for. */
+  compile(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
     const module = new ModuleBuilder();
     module.importMemory();
-    for (const callee of callees) module.importFunction(callee, calleeSignature(callee));
-    for (const body of bodies) module.add(body);
+    for (const callee of this.#callees) module.importFunction(callee, calleeSignature(callee));
+    this.#waiting = [];
+    this.#callees = [];
+    for (const { body } of waiting) module.add(body);
     this.#install(
       module,
-      missing.map((m) => m.index),
-      bodies.map((b) => b.name),
+      waiting.map((w) => w.index),
+      waiting.map((w) => w.body.name),
     );
   }
   #install(module: ModuleBuilder, indices: readonly number[], names: readonly string[]): void {

@@ -4,6 +4,7 @@ import { offsetOf } from '../../cpu/state.ts';
 import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodePages } from './code-pages.ts';
+import type { Way } from './groups.ts';
 import { isAbsolute, isFarRelative, isRelative } from './handler.ts';
 import type { Handlers } from './handlers.ts';
 import { Record, recordBytes } from './record.ts';
@@ -64,17 +65,25 @@ export class RecordWriter {
     }
     return at;
   }
-  /** Records in a row whose instructions have a handler together are dispatched to that one. */
+  /** Records in a row whose instructions have a handler together are dispatched to that one: the longest group, then the next behind it. */
   group(first: number, count: number): void {
+    const { groups } = this.#handlers;
     const { view } = this.#p.v.pool;
-    for (let n = 0; n < count; ) {
-      const record = first + n * recordBytes;
-      const { handler, length } = this.#handlers.groups.longest(
-        (k) => view.getUint16(record + k * recordBytes + Record.own, true),
-        count - n,
-      );
+    const end = first + count * recordBytes;
+    for (let record = first; record < end; ) {
+      let behind = record + recordBytes;
+      let handler = 0;
+      let way: Way | undefined;
+      for (let at = record; at < end; at += recordBytes) {
+        way = groups.step(way, view.getUint16(at + Record.own, true));
+        if (!way) break;
+        if (way.handler !== 0) {
+          handler = way.handler;
+          behind = at + recordBytes;
+        }
+      }
       if (handler !== 0) this.#changeOwn(record, handler);
-      n += length;
+      record = behind;
     }
   }
   /** The record does its own instruction only. */

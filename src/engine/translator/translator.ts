@@ -9,7 +9,7 @@ import type { Interpreter } from '../interpreter/interpreter.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
-import { ModuleBuilder } from '../wasm/module.ts';
+import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { type Block, type Code, discover, pageOf, type Step, type Trait } from './discover.ts';
 import { Region } from './region.ts';
 import { traitOf } from './trait.ts';
@@ -56,6 +56,7 @@ interface Hot {
 interface Made {
   readonly region: Region;
   readonly view: PageView;
+  readonly body: FunctionBody;
 }
 
 /** What of an instruction's constant can decide how it leaves the flags: a shift's count, as far as it is looked at. */
@@ -306,8 +307,9 @@ export class Translator implements Translation {
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
         const region = this.#region(blocks, view, this.#isNarrow(page, offset));
-        module.add(region.function(`r${made.length}`));
-        made.push({ region, view });
+        const body = region.function(`r${made.length}`);
+        module.add(body);
+        made.push({ region, view, body });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
           if (at !== undefined) pending.get(at)?.offsets.delete(within);
@@ -333,7 +335,7 @@ export class Translator implements Translation {
     const compile = (): WebAssembly.Instance =>
       new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
     const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
-    for (const [n, { region, view }] of made.entries()) {
+    for (const [n, { region, view, body }] of made.entries()) {
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
       if (slot === undefined) return;
       this.counts.regions++;
@@ -341,6 +343,7 @@ export class Translator implements Translation {
       this.#profile?.region(
         slot,
         region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))),
+        body,
       );
     }
   }

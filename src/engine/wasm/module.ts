@@ -68,7 +68,7 @@ export interface FunctionBody {
   readonly name: string;
   readonly signature: Signature;
   readonly locals: readonly ValueType[];
-  readonly code: readonly number[];
+  readonly code: ArrayLike<number>;
 }
 
 export class ModuleBuilder {
@@ -123,7 +123,7 @@ export class ModuleBuilder {
     ];
     const out = new Uint8Array(head.length + codeSize - count.length);
     let at = 0;
-    const put = (bytes: readonly number[]): void => {
+    const put = (bytes: ArrayLike<number>): void => {
       out.set(bytes, at);
       at += bytes.length;
     };
