@@ -38,15 +38,18 @@ import { tracedPorts, tracedWindows, traceGuests } from './trace.ts';
 /** Machine memory begins with the vCPU's area and decoded code; frames follow. */
 const vcpuBase = 0x1_0000;
 const arenaStart = vcpuBase + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
-/** What decoded code may take: as much as the guest's memory, within bounds. Where it is full all code is dropped; GCC takes 110 MiB. */
-const arenaMiB = { min: 64, max: 256 };
+/** What decoded code may take: as much as the guest's memory, within bounds. Where it is full all code is dropped; GCC takes 110 MiB, at two levels more than 256. */
+const arenaMiB = { min: 64, max: 512 };
+/** What a WebAssembly memory can hold. */
+const machineMiB = 4096;
 
 /** Throws a sentence for the user when the kernel or the CPU's name is not to be used. */
 export async function buildMachine(config: MachineConfig, world: MachineWorld): Promise<Machine> {
   const memoryBytes = config.memoryMiB * 2 ** 20;
   const layout = layoutMemory(memoryBytes, { base: ecamBase, size: ecamBytes });
   const model = parseCpu(config.cpu ?? defaultCpu);
-  const arena = { start: arenaStart, end: arenaStart + Math.min(arenaMiB.max, Math.max(arenaMiB.min, config.memoryMiB)) * 2 ** 20 };
+  const roomMiB = Math.min(arenaMiB.max, config.memoryMiB, machineMiB - config.memoryMiB);
+  const arena = { start: arenaStart, end: arenaStart + Math.max(arenaMiB.min, roomMiB) * 2 ** 20 };
   const monitor = config.turtles ? [monitorRange(layout.ram)] : [];
   const pool = new FramePool({
     reservedBytes: arena.end,

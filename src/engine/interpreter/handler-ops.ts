@@ -54,7 +54,7 @@ export class HandlerOps extends WasmOps {
     const fuel = this.field('fuel');
     const isSpent = this.graph.node('i32', [Op.i32LtS], [fuel, this.i32(1)], true, 1);
     const isGone = (): Node => this.graph.node('i32', [Op.i32Eq], [this.record16(Record.own), this.i32(relookupHandler)], true, 1);
-    this.when(this.#stores ? this.or(isSpent, isGone()) : isSpent, () => this.fallTo(this.#at));
+    this.when(this.#stores ? this.or(isSpent, isGone()) : isSpent, () => this.#fallTo(this.#at));
     this.setField('fuel', this.graph.node('i32', [Op.i32Sub], [fuel, this.i32(1)], true, 32));
     this.setField('record', this.record);
   }
@@ -284,9 +284,9 @@ export class HandlerOps extends WasmOps {
     this.graph.effect(memoryCode(Op.i32Store8, this.#at + Record.wentOn), [this.#record, this.i32(1)]);
   }
   fallThrough(): void {
-    this.fallTo(this.#at + recordBytes);
+    this.#fallTo(this.#at + recordBytes);
   }
-  fallTo(at: number): void {
+  #fallTo(at: number): void {
     this.leave(this.add32(this.#record, this.i32(at)));
   }
   float(op: FloatOp, size: 32 | 64, a: Node, b: Node, extra?: Node): Node {
