@@ -1,6 +1,6 @@
 /** `testudo run`: builds the machine that the options describe, connects it to this terminal, and runs it to its end. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkOptions, type RawOptions, type RunOptions, readConfigFile } from '../config/options.ts';
 import { buildMachine } from '../domain/build.ts';
@@ -59,10 +59,10 @@ function exitReport({ vmx, svm, turtles }: Machine): string {
 
 function writeTexts(folder: string, texts: readonly { readonly name: string; readonly text: string }[]): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    if (!existsSync(folder)) mkdirSync(folder);
     for (const { name, text } of texts) writeFileSync(join(folder, name), text);
   } catch (problem) {
-    throw new Error(`--profile ${folder}: ${reason(problem)}`);
+    throw new Error(`--regions ${folder}: ${reason(problem)}`);
   }
   process.stderr.write(`${texts.length} regions as text in ${folder}\n`);
 }
@@ -240,7 +240,7 @@ class Session {
       `\nprofile\nCPU time              ${(user / 1e6).toFixed(2)} s, and ${(system / 1e6).toFixed(2)} s in the system\n` +
         `interrupts, faults    ${interrupts}, ${faults}\n${exitReport(machine)}${profile.report(machine.retired)}`,
     );
-    if (this.#options.profileFolder !== undefined) writeTexts(this.#options.profileFolder, profile.texts(machine.retired));
+    if (this.#options.regions !== undefined) writeTexts(this.#options.regions, profile.texts(machine.retired));
   }
   #status(reason: StopReason): number {
     switch (reason.kind) {

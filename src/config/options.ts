@@ -29,7 +29,7 @@ export interface RunOptions {
   readonly translator: boolean;
   readonly profile: boolean;
   /** Where the hottest regions are written to as text. */
-  readonly profileFolder: string | undefined;
+  readonly regions: string | undefined;
   readonly trace: readonly TraceFilter[];
 }
 
@@ -69,7 +69,8 @@ export const optionRecords = {
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
   translator: { flags: '--no-translator', help: 'interpret everything: slower, for comparison' },
-  profile: { flags: '--profile [folder]', help: "print at the end where the time went and the hottest code, to standard error; with a folder, write the hottest regions' WebAssembly there as text" },
+  profile: { flags: '--profile', help: 'print at the end where the time went and the hottest code, to standard error' },
+  regions: { flags: '--regions <folder>', help: "write at the end the hottest regions of translated code there, as WebAssembly text with their guest code; includes --profile" },
   trace: { flags: '--trace <kinds>', help: 'print to standard error, comma-separated KIND[:FROM[-TO]]: exceptions and interrupts (by vector), ports, mmio and instructions (by address), vmx (entries and exits, by reason), hexadecimal' },
 } as const satisfies Readonly<Record<string, OptionRecord>>;
 export type OptionName = keyof typeof optionRecords;
@@ -90,7 +91,8 @@ export interface RawOptions {
   readonly deterministic?: boolean;
   readonly reboot?: boolean;
   readonly translator?: boolean;
-  readonly profile?: boolean | string;
+  readonly profile?: boolean;
+  readonly regions?: string;
   readonly trace?: string;
 }
 
@@ -143,8 +145,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
       return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
     }),
     deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace,
-    translator: raw.translator ?? true, profile: raw.profile !== undefined && raw.profile !== false,
-    profileFolder: typeof raw.profile === 'string' ? raw.profile : undefined,
+    translator: raw.translator ?? true, profile: raw.profile === true || raw.regions !== undefined, regions: raw.regions,
   };
   return { options };
 }
@@ -186,7 +187,7 @@ interface FileShape {
   readonly drives?: unknown;
   readonly [key: string]: unknown;
 }
-const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'turtles', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'trace'];
+const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'turtles', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'regions', 'trace'];
 
 const switches: readonly OptionName[] = ['deterministic', 'reboot', 'translator', 'profile'];
 
@@ -224,7 +225,7 @@ export function readConfigFile(text: string, name: string): RawOptions {
   for (const key of ownKeys) {
     const value = file[key];
     if (value === undefined) continue;
-    if (switches.includes(key) && !(key === 'profile' && typeof value === 'string')) {
+    if (switches.includes(key)) {
       if (typeof value !== 'boolean') problems.push(`${name}: ${key}: true or false is wanted`);
       raw[key] = value;
     } else raw[key] = Array.isArray(value) ? value : string(value, key);
