@@ -38,8 +38,8 @@ import { tracedPorts, tracedWindows, traceGuests } from './trace.ts';
 /** Machine memory begins with the vCPU's area and decoded code; frames follow. */
 const vcpuBase = 0x1_0000;
 const arenaStart = vcpuBase + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
-/** What decoded code may take: as much as the guest's memory, within bounds. Where it is full all code is dropped; GCC takes 110 MiB, at two levels more than 256. */
-const arenaMiB = { min: 64, max: 512 };
+/** What decoded code may take: as much as the guest's memory, within bounds. Where it is full all code is dropped; a boot and GCC take 108 MiB, at two levels 219. */
+const arenaMiB = { min: 64, max: 256 };
 /** What a WebAssembly memory can hold. */
 const machineMiB = 4096;
 
