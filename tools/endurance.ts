@@ -130,6 +130,7 @@ async function main(): Promise<void> {
   });
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) throw new Error('--minutes takes a number above 0');
+  if (values.node && values.browser) throw new Error('--node and --browser: one of them');
   const missing = missingRows(rows);
   const present = rows.filter((row) => !missing.includes(row));
   if (missing.length > 0) process.stdout.write(`without ${missing.join(', ')}: this machine does not have their programs\n`);
@@ -160,6 +161,7 @@ async function main(): Promise<void> {
   );
   const wrong = progress.failed ? `${progress.failed} failed in the guest` : silent ? `nothing heard since ${progress.row} began` : problem;
   if (wrong !== undefined) throw new Error(wrong);
+  if (!samples.some((mib) => mib > 0)) throw new Error('resident memory could not be read: /proc of Linux is wanted');
   if (progress.rounds < 1) throw new Error('not one round');
   if ((last ?? 0) > growthMax * (middle ?? 0)) throw new Error('memory still grows');
 }

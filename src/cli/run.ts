@@ -1,6 +1,6 @@
 /** `testudo run`: builds the machine that the options describe, connects it to this terminal, and runs it to its end. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkOptions, type RawOptions, type RunOptions, readConfigFile } from '../config/options.ts';
 import { buildMachine } from '../domain/build.ts';
@@ -57,13 +57,23 @@ function exitReport({ vmx, svm, turtles }: Machine): string {
   return [...lines, ...inner].map((line) => `${line}\n`).join('');
 }
 
-function writeTexts(folder: string, texts: readonly { readonly name: string; readonly text: string }[]): void {
+function inRegionsFolder(folder: string, work: () => void): void {
   try {
-    if (!existsSync(folder)) mkdirSync(folder);
-    for (const { name, text } of texts) writeFileSync(join(folder, name), text);
+    work();
   } catch (problem) {
     throw new Error(`--regions ${folder}: ${reason(problem)}`);
   }
+}
+/** Before the run, so that no long one is lost to a folder that cannot be. */
+const makeRegionsFolder = (folder: string): void =>
+  inRegionsFolder(folder, () => {
+    if (!existsSync(folder)) mkdirSync(folder);
+    accessSync(folder, constants.W_OK);
+  });
+function writeTexts(folder: string, texts: readonly { readonly name: string; readonly text: string }[]): void {
+  inRegionsFolder(folder, () => {
+    for (const { name, text } of texts) writeFileSync(join(folder, name), text);
+  });
   process.stderr.write(`${texts.length} regions as text in ${folder}\n`);
 }
 
@@ -86,6 +96,7 @@ class Session {
   }
 
   async run(): Promise<number> {
+    if (this.#options.regions !== undefined) makeRegionsFolder(this.#options.regions);
     const config = this.#config();
     const disks = this.#options.disks.map((disk) => new FileDisk(disk));
     if (this.#options.serial.startsWith('file:')) this.#serialFile = openSerial(this.#options.serial.slice(5));

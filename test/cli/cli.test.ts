@@ -33,6 +33,7 @@ const cases: readonly (readonly [what: string, args: string[], status: number, t
   ['a nested kernel of one’s own', ['run', '--nested', '--kernel', 'x'], 1, /--nested: is for the default guest/],
   ['a missing disk', ['run', '--disk', '/nowhere/disk'], 1, /--disk \/nowhere\/disk: no such file/],
   ['a disk with a torn sector', ['run', '--disk', file('torn', new Uint8Array(1000))], 1, /488 bytes after the last sector/],
+  ['a folder for regions in none', ['run', '--regions', '/nowhere/regions'], 1, /--regions \/nowhere\/regions: no such file/],
   ['two mistakes at once', ['run', '--memory', 'much', '--seed', 'tree'], 1, /--memory much.*\n.*--seed tree/],
   ['an unknown trace', ['run', '--trace', 'ports:3f8-3ff,thoughts'], 1, /--trace thoughts: KIND/],
   ['a broken configuration file', ['run', '--config', file('c.json', '{')], 1, /not JSON/],

@@ -11,10 +11,10 @@ import { type CpuState, codeAddress, makeCase, windowAddress } from './cases.ts'
 
 const longest = 6;
 const reach = 256n;
+const decoder = new Decoder(parseCpu('max').instructions);
 
 /** Instructions without far operands; jumps and calls go to what follows them. Undefined when it is nothing for this. */
 function group(code: string): readonly number[] | undefined {
-  const decoder = new Decoder(parseCpu('max').instructions);
   const bytes: number[] = [];
   for (const hex of code.split(' ')) {
     const own = [...Buffer.from(hex, 'hex')];
@@ -31,7 +31,8 @@ function group(code: string): readonly number[] | undefined {
   }
   return bytes;
 }
-const groups = commonCode
+/** Those that programs are made of. */
+export const groups = commonCode
   .filter((code) => code.includes(' '))
   .map(group)
   .filter((bytes) => bytes !== undefined);

@@ -1,5 +1,6 @@
 /** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
+import { groups } from './group-programs.ts';
 import { lockstep, plainFloats } from './lockstep.ts';
 import { floatSequences, groupSequences, memorySequences, patchingSequences, sequences } from './sequences.ts';
 
@@ -36,5 +37,6 @@ test('interpreter and translator do the same with 400 random programs that write
 });
 
 test('groups of instructions with handlers together do in 3,000 random programs what they do one by one', { timeout: 120_000 }, () => {
+  expect(groups.length).toBeGreaterThan(100);
   expect(groupSequences(9_000_000, 3_000).failures).toEqual([]);
 });
