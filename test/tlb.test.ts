@@ -1,6 +1,7 @@
 /** The software TLB: what a flush drops, and how pages with code are written. */
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { FilledEntries } from '../src/cpu/filled.ts';
+import { At, secondPlaceOffset, tlbEntries, tlbSlotMask, tlbSlotShift } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
 import { makeCase, windowAddress } from './conformance/cases.ts';
 
@@ -76,4 +77,53 @@ test.each([
   code[frame * 2 + 1] = 0x8000_0000 | 0;
   for (let offset = start; offset < start + 65; offset++) paging.storeSlow(windowAddress + offset, 0, 1);
   expect(code[frame * 2 + 1]).toBe(left);
+});
+
+describe('two pages with the same place in the TLB', () => {
+  const other = windowAddress + tlbEntries * 4096;
+  // 1: add [rbx], ecx; mov eax, [rbp]; add eax, [rbx]; mov [rbp], eax; dec ecx; jnz 1b; jmp .
+  const loop = [0x01, 0x0b, 0x8b, 0x45, 0, 0x03, 0x03, 0x89, 0x45, 0, 0xff, 0xc9, 0x75, 0xf2, 0xeb, 0xfe];
+  const rounds = 20_000;
+  const instructions = 6 * rounds;
+  const start = (second: number, translate = false) => {
+    const bench = new Bench({ translate });
+    bench.mapWindowAt(other);
+    const { before } = makeCase(1) ?? {};
+    if (!before) throw new Error('no case');
+    before.gpr[1] = BigInt(rounds);
+    before.gpr[3] = BigInt(windowAddress);
+    before.gpr[5] = BigInt(second + 8);
+    before.memory.fill(0);
+    bench.load({ code: Uint8Array.from(loop), before });
+    const { paging } = bench.processor;
+    const fills = [vi.spyOn(paging, 'loadSlow'), vi.spyOn(paging, 'storeSlow')];
+    return { bench, fills: () => fills.reduce((sum, spy) => sum + spy.mock.calls.length, 0) };
+  };
+
+  test.each([false, true])('are exchanged, not filled again and again (translated: %s)', (translate) => {
+    const { bench, fills } = start(other, translate);
+    bench.runFor(instructions);
+    expect(fills()).toBeLessThan(10);
+    const sum = bench.processor.v.register(0);
+    const apart = start(windowAddress, translate);
+    apart.bench.runFor(instructions);
+    expect(sum).toBe(apart.bench.processor.v.register(0));
+  });
+  test.each([
+    ['INVLPG drops', (bench: Bench) => bench.processor.paging.invalidatePage(other)],
+    ['a change of CR3 drops', (bench: Bench) => bench.processor.v.filled.flushLocal()],
+  ])('%s both places', (_name, drop) => {
+    const { bench, fills } = start(other);
+    bench.runFor(instructions / 2);
+    const before = fills();
+    drop(bench);
+    const { v } = bench.processor;
+    const slot = (windowAddress >>> tlbSlotShift) & tlbSlotMask;
+    const tags = [v.get(At.tlbRead), v.get(At.tlbWrite)].flatMap((table) =>
+      [0, secondPlaceOffset].map((place) => v.words[(table + place + slot) >>> 2]),
+    );
+    expect(tags).toEqual([-1, -1, -1, -1]);
+    bench.runFor(instructions / 2);
+    expect(fills()).toBeGreaterThan(before);
+  });
 });

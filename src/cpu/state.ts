@@ -20,7 +20,10 @@ export const stateLayout = layout([
   ['pending', 4],
   /** After so many entries a place of code is hot. */
   ['hotEntries', 4],
-  /** How often regions did not find their memory in the software TLB since this was cleared, and the record that the last of them was entered by. */
+  /**
+   * How often regions did not find their memory in the software TLB since this was cleared, less how often instructions by themselves did not; and the
+   * record that the last region that did not was entered by.
+   */
   ['misses', 4],
   ['missedIn', 4],
   /** Length of the instruction when no record is current (evaluator). */
@@ -164,7 +167,7 @@ export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800, svme: 0x1000 }
  * Where in a vCPU's area the software TLBs lie: for each context (address spaces of one guest of the guest, or of the machine's own software)
  * banks for user, supervisor and supervisor with AC (SMAP lifted).
  */
-const tlbEntries = 4096;
+export const tlbEntries = 4096;
 const tlbEntryBytes = 16;
 export const tlbEntryWords = tlbEntryBytes / 4;
 export const tlbBankBytes = tlbEntries * tlbEntryBytes;
@@ -173,7 +176,9 @@ export const tlbSlotMask = (tlbEntries - 1) * tlbEntryBytes;
 export const tlbSlotShift = 8;
 export const readTlbOffset = 0x4000;
 export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
-export const tlbContextBytes = 6 * tlbBankBytes;
+/** Each bank has a second one for what others took the places of: an entry's second place lies so many bytes behind the first. */
+export const secondPlaceOffset = 6 * tlbBankBytes;
+export const tlbContextBytes = 12 * tlbBankBytes;
 export const tlbContexts = 8;
 /** A bank that is never filled: while alignment is checked every access takes the slow path. */
 export const emptyBankOffset = readTlbOffset + tlbContexts * tlbContextBytes;
@@ -185,4 +190,4 @@ export const codeTlbSpread = 0x1510;
 export const codeTlbMask = 0xfff0;
 export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;
 /** Entries that one context can fill. */
-export const tlbPlaces = 6 * tlbEntries + codeTlbEntries;
+export const tlbPlaces = 12 * tlbEntries + codeTlbEntries;

@@ -6,7 +6,7 @@ import type { CpuModel } from './cpuid.ts';
 import { FilledEntries } from './filled.ts';
 import type { LocalApic } from './local-apic.ts';
 import {
-  At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces,
+  At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, secondPlaceOffset, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces,
   vcpuAreaBytes, writeTlbOffset,
 } from './state.ts';
 
@@ -203,7 +203,7 @@ export class Vcpu {
   dropWriteTlb(frame: number): void {
     for (let n = 0; n < tlbContexts; n++) {
       const start = this.base + writeTlbOffset + n * tlbContextBytes;
-      this.#filledOf(n).dropFrame(frame, start >>> 2, (start + 3 * tlbBankBytes) >>> 2);
+      for (const from of [start, start + secondPlaceOffset]) this.#filledOf(n).dropFrame(frame, from >>> 2, (from + 3 * tlbBankBytes) >>> 2);
     }
   }
   #filledOf(context: number): FilledEntries {

@@ -117,6 +117,10 @@ export class Bench {
     this.#space.write(nextCodePage, Uint8Array.from(code));
     this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(nextCodePage + 0x67));
   }
+  /** The window, at another address too. */
+  mapWindowAt(address: number): void {
+    this.#space.write64(tables + 0x2000 + (address >>> 21) * 8, BigInt(tables + 0x4000 + 7));
+  }
   /** The page behind is the code's own once more. */
   repeatPage(): void {
     this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(codePage + 0x67));

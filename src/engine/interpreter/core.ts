@@ -2,9 +2,9 @@
  * The interpreter's fixed part: the dispatch loop, the lookup of code by address, and memory access through the software TLB.
  * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
  */
-import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
+import { codeTlbMask, codeTlbOffset, codeTlbSpread, emptyBankOffset, offsetOf, secondPlaceOffset, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
 import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
-import { ModuleBuilder, signedLeb, signedLeb32, unsignedLeb, type ValueType } from '../wasm/module.ts';
+import { ModuleBuilder, signedLeb, signedLeb32, typeByte, unsignedLeb, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
@@ -62,6 +62,18 @@ const probe = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: number): num
 ];
 const hostAddress = (entry: number): number[] => [...low(1), ...get(entry), ...load32(8), Op.i32Add];
 
+/** Where an entry is not for the page, but the one in its second place is: exchanges the two. Leaves whether they were exchanged. A region that missed there did not miss by its window. */
+const exchange = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: number, tag: number, distance: number): number[] => [
+  ...get(0), ...get(0), ...load32(offsetOf('misses')), ...i32(-1), Op.i32Add, ...store32(offsetOf('misses')),
+  ...get(entry), ...load64(secondPlaceOffset), ...get(1), ...i64(BigInt(bytes - 1)), Op.i64Add, ...i64(-4096n), Op.i64And, Op.i64Eq,
+  ...get(0), ...load32(offsetOf(table)), ...get(0), Op.i32Sub, ...i32(emptyBankOffset), Op.i32Ne, Op.i32And,
+  Op.if, typeByte.i32,
+  ...get(entry), ...load64(0), ...set(tag), ...get(entry), ...load32(8), ...set(distance),
+  ...get(entry), ...get(entry), ...load64(secondPlaceOffset), ...store64(0), ...get(entry), ...get(entry), ...load32(secondPlaceOffset + 8), ...store32(8),
+  ...get(entry), ...get(tag), ...store64(secondPlaceOffset), ...get(entry), ...get(distance), ...store32(secondPlaceOffset + 8),
+  ...i32(1), Op.else, ...i32(0), Op.end,
+];
+
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
 
@@ -82,9 +94,10 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   const indices: Partial<globalThis.Record<string, number>> = {};
   const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: readonly number[]): void => {
     indices[name] = module.add({
-      name, signature: { parameters: ['i32', 'i64'], results: [type] }, locals: ['i32'],
+      name, signature: { parameters: ['i32', 'i64'], results: [type] }, locals: ['i32', 'i64', 'i32'],
       code: [
         ...probe(table, 2, bytes), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
+        ...exchange(table, 2, bytes, 3, 4), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
         ...get(0), ...low(1), ...high(1), ...i32(bytes), ...call(slowName), ...access,
       ],
     });
@@ -93,9 +106,10 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     loadFunction(`load${size}`, 'tlbRead', 'loadSlow', size / 8, 'i64', memoryCode(loads[size], 0));
     loadFunction(`loadForWrite${size}`, 'tlbWrite', 'loadForWriteSlow', size / 8, 'i64', memoryCode(loads[size], 0));
     indices[`store${size}`] = module.add({
-      name: `store${size}`, signature: { parameters: ['i32', 'i64', 'i64'], results: [] }, locals: ['i32'],
+      name: `store${size}`, signature: { parameters: ['i32', 'i64', 'i64'], results: [] }, locals: ['i32', 'i64', 'i32'],
       code: [
         ...probe('tlbWrite', 3, size / 8), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
+        ...exchange('tlbWrite', 3, size / 8, 4, 5), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
         ...get(0), ...get(2), ...store64(offsetOf('scratch')),
         ...get(0), ...low(1), ...high(1), ...i32(size / 8), ...call('storeSlow'), Op.drop,
       ],
@@ -103,9 +117,10 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   }
   loadFunction('load128', 'tlbRead', 'loadSlow', 16, 'v128', simdMemoryCode(Simd.load, 0));
   module.add({
-    name: 'store128', signature: { parameters: ['i32', 'i64', 'v128'], results: [] }, locals: ['i32'],
+    name: 'store128', signature: { parameters: ['i32', 'i64', 'v128'], results: [] }, locals: ['i32', 'i64', 'i32'],
     code: [
       ...probe('tlbWrite', 3, 16), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
+      ...exchange('tlbWrite', 3, 16, 4, 5), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
       ...get(0), ...get(2), ...simdMemoryCode(Simd.store, offsetOf('scratch')),
       ...get(0), ...low(1), ...high(1), ...i32(16), ...call('storeSlow'), Op.drop,
     ],

@@ -22,7 +22,7 @@ const hotEntries = 6000;
 
 /** Once in so many instructions it is looked how often regions missed their memory; a miss in every so many is too often. */
 const missesInterval = 200_000;
-const instructionsPerMiss = 200;
+const instructionsPerMiss = 1000;
 
 /** So many targets of a computed jump are remembered. */
 const targetsMax = 24;
@@ -217,7 +217,7 @@ export class Translator implements Translation {
     if (this.#run - this.#missesCounted >= missesInterval) this.#countMisses();
     if (this.#pendingCount > 0 && ++this.#waited >= patience) this.translate();
   }
-  /** A region whose windows lie across two pages again and again is made anew without them; so is, once, one that is just short of TLB entries. */
+  /** A region whose windows lie across two pages again and again is made anew without them. */
   #countMisses(): void {
     const { v } = this.#p;
     const tooOften = v.get(At.misses) * instructionsPerMiss > this.#run - this.#missesCounted;

@@ -1,7 +1,8 @@
 /** Assembles WebAssembly modules byte by byte: types, imports, functions, exports. WebAssembly 2.0, chapter 5. */
 
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
-const typeByte = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
+/** How types are written. */
+export const typeByte = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 
 export interface Signature {
   readonly parameters: readonly ValueType[];
