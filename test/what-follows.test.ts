@@ -39,6 +39,22 @@ test('code that is jumped around each time is not translated with what stands be
   expect(bench.state().gpr[6]).toBe(1n);
 });
 
+/** inc ebx; test bl, 63; jnz behind; thirty times inc rsi; behind: dec rdx; jnz to the start */
+const rare = [0xff, 0xc3, 0xf6, 0xc3, 63, 0x75, unused.length, ...unused, 0x48, 0xff, 0xca, 0x75, -(12 + unused.length) & 0xff, 0xeb, 0xfe];
+
+test('code that is come to once in 64 times is not translated with what stands before it', () => {
+  const bench = new Bench({ translate: true });
+  const { before } = makeCase(1) ?? {};
+  if (!before) throw new Error('no case');
+  before.gpr.fill(0n);
+  before.gpr[2] = 20_000n;
+  bench.load({ code: Uint8Array.from(rare), before });
+  for (let n = 0; n < 60; n++) bench.runFor(1_000);
+  expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 5 });
+  for (let n = 0; n < 200; n++) bench.runFor(1_000);
+  expect(bench.state().gpr[6]).toBe(BigInt(30 * Math.floor(20_000 / 64)));
+});
+
 test('control goes from the end of a page to its start where the same page is mapped twice in a row', () => {
   const { before } = makeCase(1) ?? {};
   if (!before) throw new Error('no case');

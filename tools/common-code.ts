@@ -9,6 +9,7 @@ import { parseCpu } from '../src/cpu/cpuid.ts';
 import type { Machine } from '../src/domain/machine.ts';
 import { longestGroup } from '../src/engine/interpreter/groups.ts';
 import { isConditional, shapeKey } from '../src/engine/interpreter/handler.ts';
+import { partsOf } from '../src/engine/interpreter/outcomes.ts';
 import { countHandler, Record, recordBytes } from '../src/engine/interpreter/record.ts';
 import { type Decoded, Decoder } from '../src/isa/decode.ts';
 import { deterministicMachine } from '../test/guest/deterministic.ts';
@@ -85,7 +86,11 @@ function lookAt(machine: Machine): { runs: Run[]; shapes: Set<string> } {
           if (!bytesOf.has(key)) bytesOf.set(key, Buffer.from(bytes.subarray(start + at, start + at + decoded.length)).toString('hex'));
           steps.push({ key, decoded });
           const wentThere = view.getUint32(record + Record.link, true) !== 0;
-          if (decoded.row.ends || (isConditional(decoded) && wentThere && view.getUint8(record + Record.wentOn) === 0)) break;
+          if (
+            decoded.row.ends ||
+            (isConditional(decoded) && wentThere && partsOf(view.getUint32(record + Record.outcomes, true))?.on === 0)
+          )
+            break;
           at += decoded.length;
           if (at >= 4096 || pages.recordAt(frame * 8 + mode, at) !== record + recordBytes) break;
         }

@@ -17,10 +17,19 @@ import { WasmOps } from '../wasm/wasm-ops.ts';
 import { type Callee, calleeSignature } from './callees.ts';
 import { hasFastPath } from './core-float.ts';
 import { type LegacyName, legacyNames } from './core-legacy.ts';
+import { everBits, everOn, everTaken } from './outcomes.ts';
 import { Record, recordBytes, relookupHandler } from './record.ts';
 
 const bulkIterationsMin = 8;
 const isLegacyName = (name: HelperName): name is LegacyName => (legacyNames as readonly HelperName[]).includes(name);
+
+/** What a jump notes in its record. */
+export interface Notes {
+  /** Where it went. */
+  readonly targets: boolean;
+  /** Whether it was taken. */
+  readonly outcomes: boolean;
+}
 
 export class HandlerOps extends WasmOps {
   readonly locals: ValueType[] = [];
@@ -30,7 +39,7 @@ export class HandlerOps extends WasmOps {
   readonly #callIndex: (callee: Callee) => number;
   // the instruction at hand
   #form: Form;
-  #learns: boolean;
+  #notes: Notes;
   /** Where its record is, from the first one's: bytes. */
   #at = 0;
   /** It may have written code. */
@@ -38,18 +47,17 @@ export class HandlerOps extends WasmOps {
   /** It does what the dispatch loop may have to look at. */
   #isSpecial = false;
 
-  /** `learns`: an indirect jump notes where it went. */
-  constructor(form: Form, callIndex: (callee: Callee) => number, learns: boolean) {
+  constructor(form: Form, callIndex: (callee: Callee) => number, notes: Notes) {
     super();
-    this.#learns = learns;
+    this.#notes = notes;
     this.#form = form;
     this.#callIndex = callIndex;
   }
   /** Goes on with the instruction whose record comes next, as the dispatch loop would. */
-  goOn(form: Form, learns: boolean): void {
+  goOn(form: Form, notes: Notes): void {
     assert(!this.#isSpecial, 'only the last instruction of a group may be special');
     this.#form = form;
-    this.#learns = learns;
+    this.#notes = notes;
     this.#at += recordBytes;
     const fuel = this.field('fuel');
     const isSpent = this.graph.node('i32', [Op.i32LtS], [fuel, this.i32(1)], true, 1);
@@ -223,7 +231,7 @@ export class HandlerOps extends WasmOps {
   jump(target: Node): void {
     this.setField('ip', target);
     const next = this.#lookup();
-    if (this.#learns) {
+    if (this.#notes.targets) {
       const latest = this.#record32(Record.latest);
       this.when(this.graph.node('i32', [Op.i32Ne], [latest, next], true, 1), () => {
         this.#setRecord32(Record.earliest, this.#record32(Record.before));
@@ -234,6 +242,7 @@ export class HandlerOps extends WasmOps {
     this.leave(next);
   }
   jumpRelative(): void {
+    if (this.#notes.outcomes) this.noteOutcome(1);
     const link = this.#record32(Record.link);
     this.when(link, () => this.leave(link));
     this.setField('ip', this.zeroExtend(this.add(this.next(), this.recordImmediate()), this.#form.size));
@@ -279,9 +288,12 @@ export class HandlerOps extends WasmOps {
     this.#call('raise', [this.i32(vector), this.i32(error)]);
     this.graph.effect([Op.unreachable], []);
   }
-  /** A conditional jump says that it was not taken. */
-  noteWentOn(): void {
-    this.graph.effect(memoryCode(Op.i32Store8, this.#at + Record.wentOn), [this.#record, this.i32(1)]);
+  /** A conditional jump notes whether it was taken. */
+  noteOutcome(taken: 0 | 1): void {
+    const before = this.#record32(Record.outcomes);
+    const latest = this.and(this.add32(before, before), this.i32(~everBits));
+    const bits = taken === 1 ? everTaken | 1 : everOn;
+    this.#setRecord32(Record.outcomes, this.or(this.or(this.and(before, this.i32(everBits)), latest), this.i32(bits)));
   }
   fallThrough(): void {
     this.#fallTo(this.#at + recordBytes);

@@ -7,7 +7,7 @@ import type { Meaning, Operand, Size } from '../../isa/ops.ts';
 import type { Node } from '../wasm/graph.ts';
 import type { FunctionBody } from '../wasm/module.ts';
 import type { Callee } from './callees.ts';
-import { HandlerOps } from './handler-ops.ts';
+import { HandlerOps, type Notes } from './handler-ops.ts';
 import { Record } from './record.ts';
 
 const meaningNumbers = new WeakMap<Meaning, number>();
@@ -36,6 +36,8 @@ export const isRelative = (d: Decoded): boolean => d.row.operands[0]?.[0] === 'J
 export const isConditional = (d: Decoded): boolean => isRelative(d) && d.row.ends !== true;
 /** A jump or call whose target is computed. */
 export const isIndirect = (d: Decoded): boolean => (d.row.name === 'jmp' || d.row.name === 'call') && d.row.operands[0]?.[0] === 'E';
+
+const notesOf = (d: Decoded): Notes => ({ targets: isIndirect(d), outcomes: isConditional(d) });
 
 /** Two instructions with the same key run the same handler. */
 export function shapeKey(d: Decoded): string {
@@ -195,13 +197,13 @@ export function makeHandler(
   restricted: boolean,
 ): FunctionBody {
   const [first] = group as readonly [Decoded];
-  const o = new HandlerOps(first.form, callIndex, isIndirect(first));
+  const o = new HandlerOps(first.form, callIndex, notesOf(first));
   for (const [n, decoded] of group.entries()) {
-    if (n > 0) o.goOn(decoded.form, isIndirect(decoded));
+    if (n > 0) o.goOn(decoded.form, notesOf(decoded));
     if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
     const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
     decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
-    if (isConditional(decoded)) o.noteWentOn();
+    if (isConditional(decoded)) o.noteOutcome(0);
   }
   o.fallThrough();
   const code = o.graph.finish();

@@ -11,6 +11,7 @@ import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
 import { longestGroup } from './groups.ts';
 import { isRelative } from './handler.ts';
 import { Handlers } from './handlers.ts';
+import { type Parts, partsOf } from './outcomes.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
 import { RecordWriter } from './record-writer.ts';
 import type { Translation } from './translation.ts';
@@ -229,13 +230,10 @@ export class Interpreter implements CodeWatch {
     records.delete(0);
     return [...records].map((r) => this.pages.addressOf(r)).filter((address) => address !== undefined);
   }
-  /** Which ways of a conditional jump the interpreter has gone: there, and on. */
-  waysGone(page: number, offset: number): { readonly there: boolean; readonly on: boolean } {
+  /** How a conditional jump went of late in the interpreter; undefined when that never came there. */
+  outcomes(page: number, offset: number): Parts | undefined {
     const record = this.pages.recordAt(page, offset);
-    const { view } = this.#p.v.pool;
-    if (record === 0) return { there: false, on: false };
-    const isLinked = view.getUint32(record + Record.link, true) !== 0 || view.getUint8(record + Record.inPage) === 0;
-    return { there: isLinked, on: view.getUint8(record + Record.wentOn) !== 0 };
+    return record === 0 ? undefined : partsOf(this.#p.v.pool.view.getUint32(record + Record.outcomes, true));
   }
   /** Whether entries of a place are counted, or enter a region. */
   isCounted(page: number, offset: number): boolean {

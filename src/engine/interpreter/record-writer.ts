@@ -7,6 +7,7 @@ import type { CodePages } from './code-pages.ts';
 import type { Way } from './groups.ts';
 import { isAbsolute, isFarRelative, isRelative } from './handler.ts';
 import type { Handlers } from './handlers.ts';
+import { noOutcomes } from './outcomes.ts';
 import { Record, recordBytes } from './record.ts';
 
 export class RecordWriter {
@@ -59,7 +60,7 @@ export class RecordWriter {
     bytes[at + Record.segmentNumber] = decoded.memory?.segment ?? 2;
     this.#memory(at, decoded, offset);
     if (isRelative(decoded)) {
-      bytes[at + Record.wentOn] = 0;
+      view.setUint32(at + Record.outcomes, noOutcomes, true);
       const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
       bytes[at + Record.inPage] = target >= 0 && target < pageBytes ? 1 : 0;
     }

@@ -9,8 +9,8 @@ export const Record = {
   operands: 4,
   length: 10,
   scale: 11,
-  /** u8 of a conditional jump, which has no address in memory: 1 once control went on behind it. */
-  wentOn: 12,
+  /** u32 of a conditional jump, which has no address in memory: how it went of late, see outcomes.ts. */
+  outcomes: 12,
   /** u16 each: state offsets of what is added up to an address. */
   base: 12,
   index: 14,

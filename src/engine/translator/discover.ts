@@ -6,6 +6,7 @@
 import type { Decoded } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { isConditional, isIndirect, isRelative } from '../interpreter/handler.ts';
+import type { Parts } from '../interpreter/outcomes.ts';
 import type { FlagKind } from './flag-kind.ts';
 
 /** What is known of an instruction before its code is made. */
@@ -45,8 +46,10 @@ export interface Code {
   learned(offset: number): readonly number[];
   /** All places where it is known to have gone. */
   targets(offset: number): readonly number[];
-  /** Which ways of the conditional jump at an offset were gone; both, when nothing is known. */
-  waysGone(offset: number, target: number, behind: number): { readonly there: boolean; readonly on: boolean };
+  /** How often either way of the conditional jump at an offset was gone of late; undefined when nothing is known. */
+  outcomes(offset: number): Parts | undefined;
+  /** Whether entries of a place are counted, or enter a region. */
+  isCounted(offset: number): boolean;
   /** How often it was entered, as a part of what makes a place hot; 0 when it never ran, 1 when nobody counted. */
   heat(offset: number): number;
   /** It is hot, or another region is entered there: this one is entered there from now on, if the place is part of it. */
@@ -55,7 +58,15 @@ export interface Code {
 
 const instructionsMax = 200;
 const callDepthMax = 4;
+/**
+ * What comes often is taken in first, what is too rare not at all. A rank says how rare a place is, in halvings: 3 is an eighth of the times that
+ * control comes to the region's start. What calls itself and targets of computed jumps count as rarer.
+ */
+const rankOf = (part: number): number => -Math.log2(part);
+const unknown: Parts = { taken: 1 / 2, on: 1 / 2 };
 const recursionRank = 3;
+const computedRank = 1;
+const rankEnd = 4;
 /** What must be as hot as this to be taken in. */
 const warm = 1 / 32;
 const warmCallee = 1 / 4;
@@ -65,13 +76,13 @@ interface Context {
   readonly depth: number;
   /** Where the function begins. */
   readonly start: number;
-  /** What is nearer to the region's first code is taken in first; what calls itself comes later. */
-  readonly rank: number;
+  /** The rank of the call. */
+  readonly callRank: number;
   /** Where the call returns to. */
   readonly caller: Context | undefined;
   readonly behind: number;
   readonly steps: Map<number, Step>;
-  readonly leaders: Set<number>;
+  readonly leaders: Map<number, Work>;
   /** Functions called from here, by the place behind the call and where they begin. */
   readonly calls: Map<string, Context>;
   /** What computed jumps were seen to go to. */
@@ -80,14 +91,14 @@ interface Context {
 
 const isActive = (context: Context | undefined, start: number): boolean =>
   context !== undefined && (context.start === start || isActive(context.caller, start));
-const newContext = (caller: Context | undefined, start: number, behind: number): Context => ({
+const newContext = (caller: Context | undefined, start: number, behind: number, callRank: number): Context => ({
   depth: caller ? caller.depth + 1 : 0,
   start,
-  rank: caller ? caller.rank + (isActive(caller, start) ? recursionRank : 1) : 0,
+  callRank,
   caller,
   behind,
   steps: new Map(),
-  leaders: new Set(),
+  leaders: new Map(),
   calls: new Map(),
   guesses: new Map(),
 });
@@ -108,38 +119,44 @@ const targetOf = (step: Step): number => behindOf(step) + Number(step.decoded.im
 interface Work {
   readonly context: Context;
   readonly offset: number;
-  readonly rank: number;
+  rank: number;
 }
 
 class Discovery {
   readonly #code: Code;
   readonly root: Context;
   readonly entered: Set<number>;
-  /** By rank. */
-  readonly #work: Work[][] = [];
+  readonly #work: Work[] = [];
   #count = 0;
 
   constructor(code: Code, start: number) {
     this.#code = code;
-    this.root = newContext(undefined, start, 0);
+    this.root = newContext(undefined, start, 0, 0);
     this.entered = new Set([start]);
-    this.#lead(this.root, start);
-    for (let next = this.#next(); next && this.#count < instructionsMax; next = this.#next()) this.#walk(next);
+    this.#lead(this.root, start, 0);
+    for (let next = this.#next(); next && next.rank < rankEnd && this.#count < instructionsMax; next = this.#next()) this.#walk(next);
   }
-  /** What is nearest to the start of the region comes first. */
+  /** What control comes to most often; of equals what was found first. */
   #next(): Work | undefined {
-    return this.#work.find((queue) => queue?.length > 0)?.shift();
+    const work = this.#work;
+    let least = 0;
+    for (let n = 1; n < work.length; n++) if ((work[n] as Work).rank < (work[least] as Work).rank) least = n;
+    return work.splice(least, 1)[0];
   }
-  #lead(context: Context, offset: number, rank = context.rank): void {
-    if (context.leaders.has(offset)) return;
-    context.leaders.add(offset);
-    this.#work[rank] ??= [];
-    this.#work[rank].push({ context, offset, rank });
+  #lead(context: Context, offset: number, rank: number): void {
+    const known = context.leaders.get(offset);
+    if (known) {
+      known.rank = Math.min(known.rank, rank);
+      return;
+    }
+    const work = { context, offset, rank };
+    context.leaders.set(offset, work);
+    this.#work.push(work);
   }
-  #enter(context: Context, offset: number): void {
+  #enter(context: Context, offset: number, rank: number): void {
     if (context !== this.root) return;
     this.entered.add(offset);
-    this.#lead(context, offset);
+    this.#lead(context, offset, rank);
   }
   #guess(context: Context, step: Step): readonly number[] {
     const guesses = this.#code.learned(step.offset);
@@ -170,32 +187,35 @@ class Discovery {
       if (context === this.root && this.#code.isWanted(at)) return this.#lead(context, at, rank);
     }
   }
-  /** What was never gone to is left out, though it may have been decoded with what stands before it. */
+  /** What was never gone to is left out, though it may have been decoded with what stands before it, unless entries are counted there. */
   #both(context: Context, step: Step, rank: number): void {
-    const [target, behind] = [targetOf(step), behindOf(step)];
-    const { there, on } = this.#code.waysGone(step.offset, target, behind);
-    if (there) this.#lead(context, target, rank);
-    if (on) this.#lead(context, behind, rank);
+    const { taken, on } = this.#code.outcomes(step.offset) ?? unknown;
+    this.#way(context, targetOf(step), rank, taken);
+    this.#way(context, behindOf(step), rank, on);
+  }
+  #way(context: Context, to: number, rank: number, part: number): void {
+    const seen = part === 0 && this.#code.isCounted(to) ? this.#code.heat(to) : part;
+    if (seen > 0) this.#lead(context, to, rank + rankOf(seen));
   }
   #end(context: Context, step: Step, rank: number): void {
     const { decoded, trait } = step;
     const behind = behindOf(step);
     if (!trait.translated) {
-      if (!decoded.row.ends) this.#enter(context, behind);
+      if (!decoded.row.ends) this.#enter(context, behind, rank);
     } else if (isCall(decoded)) {
       for (const target of isRelative(decoded) ? [targetOf(step)] : this.#guess(context, step)) {
         if (context.depth >= callDepthMax || this.#code.heat(target) < warmCallee) continue;
-        const callee = newContext(context, target, behind);
+        const callee = newContext(context, target, behind, rank);
         context.calls.set(callKey(behind, target), callee);
-        this.#lead(callee, target);
+        this.#lead(callee, target, isActive(context, target) ? rank + recursionRank : rank);
       }
-      this.#enter(context, behind);
+      this.#enter(context, behind, rank);
     } else if (isReturn(decoded)) {
-      if (context.caller) this.#lead(context.caller, context.behind);
+      if (context.caller) this.#lead(context.caller, context.behind, context.callRank);
     } else {
       if (isConditional(decoded)) return this.#both(context, step, rank);
       if (isRelative(decoded)) this.#lead(context, targetOf(step), rank);
-      else if (isIndirect(decoded)) this.#computed(context, step, rank + 1);
+      else if (isIndirect(decoded)) this.#computed(context, step, rank + computedRank);
       if (!decoded.row.ends) this.#lead(context, behind, rank);
     }
   }
@@ -240,7 +260,7 @@ export function discover(code: Code, start: number): readonly Block[] {
   const number = (context: Context): void => {
     const own = new Map<number, number>();
     numbers.set(context, own);
-    for (const offset of context.leaders) if (context.steps.has(offset)) own.set(offset, list.push({ context, offset }) - 1);
+    for (const offset of context.leaders.keys()) if (context.steps.has(offset)) own.set(offset, list.push({ context, offset }) - 1);
     for (const callee of context.calls.values()) number(callee);
   };
   number(found.root);

@@ -6,6 +6,7 @@ import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { calleeSignature, regionCallees } from '../interpreter/callees.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
+import type { Parts } from '../interpreter/outcomes.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
@@ -142,16 +143,13 @@ class PageView implements Code {
     for (const target of this.learned(offset)) if (known.size < targetsMax) known.add(target - offset);
     return [...known].map((distance) => offset + distance);
   }
-  waysGone(offset: number, target: number, behind: number): { readonly there: boolean; readonly on: boolean } {
+  outcomes(offset: number): Parts | undefined {
     const [page, within] = this.place(offset);
-    if (page === undefined) return { there: true, on: true };
-    const gone = this.#interpreter.waysGone(page, within);
-    const isCounted = (to: number): boolean => {
-      const [at, within] = this.place(to);
-      return at !== undefined && this.#interpreter.isCounted(at, within);
-    };
-    const isKnown = gone.there || gone.on;
-    return { there: !isKnown || gone.there || isCounted(target), on: !isKnown || gone.on || isCounted(behind) };
+    return page === undefined ? undefined : this.#interpreter.outcomes(page, within);
+  }
+  isCounted(offset: number): boolean {
+    const [page, within] = this.place(offset);
+    return page !== undefined && this.#interpreter.isCounted(page, within);
   }
   heat(offset: number): number {
     const [page, within] = this.place(offset);

@@ -130,7 +130,7 @@ export abstract class WasmValues {
   }
   signExtend(a: Node, size: Size): Node {
     const wide = this.wide(a);
-    if (size === 64) return wide;
+    if (size === 64 || wide.bits < size) return wide;
     if (wide.constant !== undefined) return this.constant(BigInt.asIntN(size, wide.constant));
     return this.graph.node('i64', [{ 8: Op.i64Extend8S, 16: Op.i64Extend16S, 32: Op.i64Extend32S }[size]], [wide], true);
   }
