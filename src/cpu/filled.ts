@@ -45,9 +45,11 @@ class Entries {
 export class FilledEntries {
   readonly #global: Entries;
   readonly #local: Entries;
+  readonly #flushed: () => void;
 
-  /** `capacity`: how many entries there are, of its own and those that it shares. */
-  constructor(words: Int32Array, context: number, capacity: number) {
+  /** `capacity`: how many entries there are, of its own and those that it shares. `flushed` is called after each flush. */
+  constructor(words: Int32Array, context: number, capacity: number, flushed: () => void) {
+    this.#flushed = flushed;
     this.#local = new Entries(words, capacity, 1 << (2 * context));
     this.#global = new Entries(words, capacity, 2 << (2 * context));
   }
@@ -57,10 +59,11 @@ export class FilledEntries {
   }
   flush(): void {
     this.#global.clear();
-    this.#local.clear();
+    this.flushLocal();
   }
   flushLocal(): void {
     this.#local.clear();
+    this.#flushed();
   }
   /** Drops the entries between two places that lead to a frame. */
   dropFrame(frame: number, from: number, to: number): void {

@@ -192,7 +192,9 @@ export class Paging extends PageWalk {
     const context = Number(v.get64(At.codeMode)) & ~15;
     for (let mode = 0; mode < 16; mode++) {
       const entry = (v.base + codeTlbOffset + codeTlbSlot(low, context | mode)) >>> 2;
+      if (v.words[entry] !== ((low & ~0xfff) | context | mode)) continue;
       v.words[entry] = v.words[entry + 1] = -1;
+      v.dropJumps();
     }
   }
 

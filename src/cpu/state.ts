@@ -30,6 +30,8 @@ export const stateLayout = layout([
   ['length', 4],
   /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (3 bits); low bits of the instruction TLB's tags. */
   ['codeMode', 8],
+  /** Part of the keys in the jump cache: another one whenever a translation of code is dropped. The lowest byte is 0. */
+  ['jumpEpoch', 4],
   ['interruptShadow', 8],
   /** The same place when MOV SS or POP SS cast the shadow. */
   ['stackShadow', 8],
@@ -188,6 +190,10 @@ const codeTlbEntries = 4096;
 export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 8) + codeMode * codeTlbSpread) & codeTlbMask;
 export const codeTlbSpread = 0x1510;
 export const codeTlbMask = 0xfff0;
-export const vcpuAreaBytes = codeTlbOffset + codeTlbEntries * tlbEntryBytes;
+/** See engine/interpreter/jump-cache.ts. */
+export const jumpCacheOffset = codeTlbOffset + codeTlbEntries * tlbEntryBytes;
+export const jumpCacheMask = 0xfff0;
+export const jumpCacheBytes = 0x1_0000;
+export const vcpuAreaBytes = jumpCacheOffset + jumpCacheBytes;
 /** Entries that one context can fill. */
 export const tlbPlaces = 12 * tlbEntries + codeTlbEntries;

@@ -112,10 +112,10 @@ export class Bench {
   patch(address: number, code: readonly number[]): void {
     this.#space.write(codePage + (address & 0xfff), Uint8Array.from(code));
   }
-  /** Code at the start of the page behind. */
-  loadNext(code: readonly number[]): void {
+  /** Code at the start of the page behind, which may be the supervisor's. */
+  loadNext(code: readonly number[], user = true): void {
     this.#space.write(nextCodePage, Uint8Array.from(code));
-    this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(nextCodePage + 0x67));
+    this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(nextCodePage + (user ? 0x67 : 0x63)));
   }
   /** The window, at another address too. */
   mapWindowAt(address: number): void {
@@ -125,11 +125,11 @@ export class Bench {
   repeatPage(): void {
     this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(codePage + 0x67));
   }
-  /** Another page takes the place of the code's, with this code, as in another process. */
-  replaceCode(code: readonly number[]): void {
+  /** Another page takes the place of the code's, with this code, as in another process; `drop` drops the translation there was. */
+  replaceCode(code: readonly number[], drop = () => this.processor.v.flushAllTlbs()): void {
     this.#space.write(otherCodePage + (codeAddress & 0xfff), Uint8Array.from(code));
     this.#space.write64(tables + 0x3000 + ((codeAddress >>> 12) & 0x1ff) * 8, BigInt(otherCodePage + 0x67));
-    this.processor.v.flushAllTlbs();
+    drop();
   }
   /** Back to the state before the code ran. What was decoded stays, unless the code has written into its page. */
   reset(c: Program): void {

@@ -5,7 +5,7 @@
 import { Bug } from '../../base/assert.ts';
 import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At, codeTlbOffset, codeTlbSlot, vcpuAreaBytes } from '../../cpu/state.ts';
+import { At, codeTlbOffset, codeTlbSlot, jumpCacheOffset } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { Record } from './record.ts';
 
@@ -78,6 +78,7 @@ export class CodePages {
     const map = this.#map(frame * 8 + (mode & 7));
     const entry = (v.base + codeTlbOffset + codeTlbSlot(low, mode)) >>> 2;
     v.filled.note(entry, paging.found.global);
+    if (v.words[entry] !== -1 && (v.words[entry] !== ((low & ~0xfff) | mode) || v.words[entry + 1] !== high)) v.dropJumps(); // INVLPG looks for a page in the code TLB only
     v.words[entry] = (low & ~0xfff) | mode;
     v.words[entry + 1] = high;
     v.words[entry + 2] = map;
@@ -97,7 +98,7 @@ export class CodePages {
     const map = this.#maps.get(v.pool.view.getUint32(record + Record.page, true));
     if (map === undefined) return undefined;
     const start = (v.base + codeTlbOffset) >>> 2;
-    for (let entry = start; entry < (v.base + vcpuAreaBytes) >>> 2; entry += 4) {
+    for (let entry = start; entry < (v.base + jumpCacheOffset) >>> 2; entry += 4) {
       if (v.words[entry + 2] !== map || v.words[entry] === -1) continue;
       const page = (BigInt((v.words[entry + 1] ?? 0) >>> 0) << 32n) | BigInt(((v.words[entry] ?? 0) & ~0xfff) >>> 0);
       return page + BigInt(v.pool.view.getUint16(record + Record.offset, true));

@@ -10,6 +10,7 @@ import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
 import { addX87Functions } from './core-x87.ts';
+import { cache, cachedRecord, isCached } from './jump-cache.ts';
 import { asItself, countHandler, gotoHandler, longCode, missedBit, Outcome, Record } from './record.ts';
 
 const get = (n: number): number[] => [Op.localGet, n];
@@ -126,16 +127,27 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     ],
   });
 
-  // lookup(state) -> record at ip, or 0 with no record current
+  // search(state), lookup(state) -> record at ip, or 0 with no record current; the second looks into the jump cache first
+  const search = module.add({
+    name: 'search', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
+    code: [
+      ...lookUp({ linear: 1, entry: 2, record: 3, ip: 4 }, [...i32(0), Op.return]),
+      ...isCached({ ip: 4, entry: 2 }), Op.drop, ...cache({ ip: 4, entry: 2 }, 3), ...get(3),
+    ],
+  });
   const lookup = module.add({
-    name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
-    code: [...lookUp({ linear: 1, entry: 2, record: 3, ip: 4 }, [...i32(0), Op.return]), ...get(3)],
+    name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32'],
+    code: [
+      ...get(0), ...load64(offsetOf('ip')), ...set(1),
+      ...isCached({ ip: 1, entry: 2 }), Op.if, 0x40, ...cachedRecord({ ip: 1, entry: 2 }), Op.return, Op.end,
+      ...get(0), Op.call, ...unsignedLeb(search),
+    ],
   });
 
   // run(state, record): until the fuel is spent or a handler leaves. A handler gives the next record, 0 to leave, or an `Outcome`.
   // locals: 2 fuel, 3 what to dispatch to
   module.add({
-    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i64', 'i32', 'i64', 'i32'],
+    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i32', ...(profile ? (['i32'] as const) : [])],
     code: [
       ...get(1), ...set(3),
       Op.loop, 0x40,
@@ -148,14 +160,14 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(3), ...i32(missedBit), Op.i32And, Op.if, 0x40,
       ...get(0), ...get(0), ...load32(offsetOf('misses')), ...i32(1), Op.i32Add, ...store32(offsetOf('misses')), ...get(0), ...get(1), ...store32(offsetOf('missedIn')),
       Op.end,
-      ...(profile ? [...get(1), ...set(7)] : []),
-      ...lookUp({ linear: 4, entry: 5, record: 1, ip: 6 }, [Op.return]),
+      ...(profile ? [...get(1), ...set(5)] : []),
+      ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
       // where regions are left for, entries are counted: that place may have been the middle of a trace so far
-      ...get(1), ...load32(Record.handler), ...tee(5), ...i32(16), Op.i32Rotl, ...get(5), Op.i32Eq, Op.if, 0x40, // the instruction's own
+      ...get(1), ...load32(Record.handler), ...tee(4), ...i32(16), Op.i32Rotl, ...get(4), Op.i32Eq, Op.if, 0x40, // the instruction's own
       ...get(3), ...i32(Outcome.goOn), Op.i32Eq, ...get(1), ...load32(Record.page), ...i32(3), Op.i32And, ...i32(longCode), Op.i32Eq, Op.i32And,
       Op.if, 0x40, ...get(1), ...i32(countHandler), ...memoryCode(Op.i32Store16, Record.handler), Op.end,
       Op.end,
-      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(7), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, Op.call, ...unsignedLeb(left)] : []),
+      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(5), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, Op.call, ...unsignedLeb(left)] : []),
       ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
       Op.br, 0,
       Op.end,
@@ -170,7 +182,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     code: [
       ...refund,
       ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
-      ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(2), Op.if, 0x40,
+      ...get(0), Op.call, ...unsignedLeb(search), ...tee(2), Op.if, 0x40,
       ...get(1), ...memoryCode(Op.i32Load8U, Record.length), Op.i32Eqz, ...get(1), ...load32(Record.page), ...get(2), ...load32(Record.page), Op.i32Eq, Op.i32And,
       ...get(1), ...memoryCode(Op.i32Load16U, Record.offset), ...i32(0x1000), Op.i32LtU, Op.i32And,
       Op.if, 0x40, // it was where a trace stopped within a page: next time control goes on at once

@@ -30,7 +30,8 @@ export interface RecordCalls {
 
 export class Handlers {
   readonly run: (state: number, record: number) => void;
-  readonly lookup: (state: number) => number;
+  /** Finds the record at `ip` without the jump cache; 0 when there is none. */
+  readonly search: (state: number) => number;
   readonly #p: Processor;
   readonly #profile: EngineProfile | undefined;
   readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
@@ -53,7 +54,7 @@ export class Handlers {
     this.#addHelpers();
     const core = this.#instantiateCore(calls);
     this.run = core.run as (state: number, record: number) => void;
-    this.lookup = core.lookup as (state: number) => number;
+    this.search = core.search as (state: number) => number;
     for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
     this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);

@@ -72,7 +72,7 @@ export class Interpreter implements CodeWatch {
       this.flush();
     }
     for (;;) {
-      const record = v.get(At.record) >>> 0 || this.#handlers.lookup(base) >>> 0 || this.#findTimed();
+      const record = v.get(At.record) >>> 0 || this.#handlers.search(base) >>> 0 || this.#findTimed();
       const fuel = v.get(At.fuel);
       this.#handlers.run(base, record);
       this.#translation?.tick(fuel - v.get(At.fuel));
@@ -154,6 +154,7 @@ export class Interpreter implements CodeWatch {
     const here = pageBytes - offset;
     const second = this.pages.enter(BigInt.asUintN(v.long ? 64 : 32, linear + BigInt(here)));
     const known = v.words[(map >>> 2) + offset] ?? 0;
+    v.dropJumps();
     if (known !== 0 && (v.words[(known + Record.second) >>> 2] ?? 0) === second.map) return known;
     const bytes = this.#crossingBytes;
     bytes.fill(0xff);
@@ -206,6 +207,7 @@ export class Interpreter implements CodeWatch {
   #hot(record: number): void {
     const { view } = this.#p.v.pool;
     view.setUint16(record + Record.handler, view.getUint16(record + Record.own, true), true);
+    this.#p.v.dropJumps(); // so that it is counted again when a region is left for it
     view.setUint16(record + Record.entry, this.#p.v.get(At.hotEntries) / 2, true); // should no region be made of it, it has some time
     this.#translation?.hot(...this.placeOf(record));
   }
@@ -296,6 +298,7 @@ export class Interpreter implements CodeWatch {
     }
     if (!touched) return;
     this.#counts.invalidations++;
+    this.#p.v.dropJumps();
     const [from, to] = [first << 6, (last + 1) << 6];
     const before = from - longestInstruction + 1;
     this.#translation?.forget(frame, from, to);

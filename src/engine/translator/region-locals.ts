@@ -25,6 +25,9 @@ export type LocalName =
   /** Which way the region is left: see `exitWord`; and to which offset. */
   | 'exit'
   | 'exitOffset'
+  /** Where control goes on; and the place in the jump cache that tells how. */
+  | 'exitIp'
+  | 'exitEntry'
   /** The entry that the dispatcher goes to. */
   | 'entry'
   /** What records hold that enter this region. */
@@ -33,7 +36,7 @@ export type LocalName =
 const typeOf = (name: LocalName): ValueType => {
   if (name.startsWith('gpr')) return 'i64';
   if (name.startsWith('xmm')) return 'v128';
-  return name === 'flagA' || name === 'flagB' || name === 'flagResult' || name === 'codePage' ? 'i64' : 'i32';
+  return name === 'flagA' || name === 'flagB' || name === 'flagResult' || name === 'codePage' || name === 'exitIp' ? 'i64' : 'i32';
 };
 
 const none = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 } as const;

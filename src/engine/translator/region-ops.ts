@@ -3,7 +3,7 @@
  * TLB in line. What a region cannot do (helpers, faults, accesses that miss the TLB) leaves it before the instruction has changed anything,
  * and the interpreter does the instruction.
  */
-import { offsetOf, type StateField } from '../../cpu/state.ts';
+import type { StateField } from '../../cpu/state.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
@@ -186,7 +186,7 @@ export class RegionOps extends RegionMemory {
   jump(target: Node): void {
     for (const guess of this.#around.guesses) this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
     if (this.#around.page) this.#dispatch(target, this.#around.page);
-    this.graph.effect(memoryCode(Op.i64Store, offsetOf('ip')), [this.state, this.wide(target)]);
+    this.graph.set(this.locals.named('exitIp'), this.wide(target));
     this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1) | ipIsSet, undefined);
   }
   /** To one of the region's own entries, as the record of the target tells. */

@@ -2,6 +2,7 @@
 import { assert } from '../../base/assert.ts';
 import { offsetOf } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
+import { cachedRecord, isCached } from '../interpreter/jump-cache.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
@@ -35,6 +36,8 @@ interface RegionOptions {
   readonly restricted: boolean;
   /** No windows that accesses share. */
   readonly narrow: boolean;
+  /** The dispatcher counts the ways out, so all lead there. */
+  readonly profiled: boolean;
 }
 
 export class Region {
@@ -42,6 +45,7 @@ export class Region {
   /** Offsets at which it can be entered, by the number that the record holds. */
   readonly entries: readonly number[];
   readonly #restricted: boolean;
+  readonly #profiled: boolean;
   readonly #locals = new RegionLocals();
   readonly #structure: Structure;
   readonly #mapOf: (page: number) => number;
@@ -58,10 +62,11 @@ export class Region {
   readonly #reached = new Map<number, Known>();
 
   /** `mapOf`: the map of decoded code that the TLB has for a page while it is where it was; pages count from the region's first. */
-  constructor(blocks: readonly Block[], { restricted, narrow }: RegionOptions, mapOf: (page: number) => number) {
+  constructor(blocks: readonly Block[], { restricted, narrow, profiled }: RegionOptions, mapOf: (page: number) => number) {
     this.#windows = new Windows(this.#locals, narrow);
     this.blocks = blocks;
     this.#restricted = restricted;
+    this.#profiled = profiled;
     this.#mapOf = mapOf;
     const successors: number[][] = [[]];
     blocks.forEach((b, n) => {
@@ -180,7 +185,7 @@ export class Region {
     }
     return out;
   }
-  /** The end of every way out: the state is written back. */
+  /** The end of every way out: the state is written back. Most ways lead to a record that the jump cache has. */
   #leave(out: number[]): void {
     const locals = this.#locals;
     const get = (name: 'exit' | 'exitOffset' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [
@@ -195,9 +200,14 @@ export class Region {
     }
     out.push(Op.localGet, 0, ...get('fuel'), ...get('exit'), ...i32(4), Op.i32ShrU, Op.i32Sub);
     out.push(...memoryCode(Op.i32Store, offsetOf('fuel')));
-    out.push(...get('exit'), ...i32(ipIsSet), Op.i32And, Op.i32Eqz, Op.if, 0x40, Op.localGet, 0, ...get('codePage'));
-    out.push(...get('exitOffset'), Op.i64ExtendI32S, Op.i64Add);
-    out.push(...memoryCode(Op.i64Store, offsetOf('ip')), Op.end);
+    const jump = { ip: locals.named('exitIp'), entry: locals.named('exitEntry') };
+    out.push(...get('exit'), ...i32(ipIsSet), Op.i32And, Op.i32Eqz, Op.if, 0x40);
+    out.push(...get('codePage'), ...get('exitOffset'), Op.i64ExtendI32S, Op.i64Add, Op.localSet, ...unsignedLeb(jump.ip), Op.end);
+    if (!this.#profiled) {
+      out.push(...get('exit'), ...i32(7), Op.i32And, ...i32(Outcome.goOn), Op.i32Eq, ...isCached(jump), Op.i32And);
+      out.push(Op.if, 0x40, ...cachedRecord(jump), Op.return, Op.end);
+    }
+    out.push(Op.localGet, 0, Op.localGet, ...unsignedLeb(jump.ip), ...memoryCode(Op.i64Store, offsetOf('ip')));
     out.push(Op.localGet, 0, ...i32(0), ...memoryCode(Op.i32Store, offsetOf('record')));
     out.push(...get('exit'), ...i32(7), Op.i32And);
   }

@@ -324,7 +324,9 @@ export class Translator implements Translation {
   #region(blocks: readonly Block[], view: PageView, narrow: boolean): Region {
     for (const b of blocks) this.counts.instructions += b.steps.length;
     for (const { page, start, end } of rangesOf(blocks, view)) this.#interpreter.pages.markCode(Math.floor(page / 8), start, end);
-    return new Region(blocks, { restricted: view.restricted, narrow }, (number) => this.#interpreter.pages.mapOf(view.page(number) ?? 0));
+    return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined }, (number) =>
+      this.#interpreter.pages.mapOf(view.page(number) ?? 0),
+    );
   }
   #install(module: ModuleBuilder, made: readonly Made[]): void {
     const bytes = module.bytes();

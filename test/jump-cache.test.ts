@@ -1,0 +1,60 @@
+/** The jump cache: what it remembers is not found again once the translation is dropped, in another mode, or at an address that is like it. */
+import { describe, expect, test } from 'vitest';
+import { Vector } from '../src/cpu/fault.ts';
+import { At, Cr4 } from '../src/cpu/state.ts';
+import { Bench } from './conformance/bench.ts';
+import { codeAddress, makeCase } from './conformance/cases.ts';
+
+/** inc rsi, or dec rsi; jmp rax */
+const program = (step: 0xc6 | 0xce): number[] => [0x48, 0xff, step, 0xff, 0xe0];
+const steps = 1_000;
+
+/** Has jumped to its own start often; translated too, by then. */
+function jumping(translate: boolean): Bench {
+  const bench = new Bench({ translate });
+  const { before } = makeCase(1) ?? {};
+  if (!before) throw new Error('no case');
+  before.gpr.fill(0n);
+  before.gpr[0] = BigInt(codeAddress);
+  bench.load({ code: Uint8Array.from(program(0xc6)), before });
+  for (let n = 0; n < 40; n++) bench.runFor(steps);
+  expect(bench.translator?.counts.regions ?? 0).toBe(translate ? 1 : 0);
+  return bench;
+}
+const countOf = (bench: Bench): bigint => BigInt.asIntN(64, bench.state().gpr[6] ?? 0n);
+
+describe.each([
+  ['interpreted', false],
+  ['translated', true],
+])('%s', (_name, translate) => {
+  test('an address that differs in its upper bits only is another one', () => {
+    const bench = jumping(translate);
+    for (let bit = 32n; bit < 47n; bit++) {
+      bench.processor.v.setRegister(0, BigInt(codeAddress) ^ (1n << bit));
+      const { fault } = bench.runSteps(10);
+      expect([bit, fault]).toEqual([bit, Vector.page]);
+      bench.processor.v.jump(BigInt(codeAddress));
+    }
+  });
+  test.each([
+    ['INVLPG', (bench: Bench) => bench.processor.paging.invalidatePage(codeAddress)],
+    ['a change of CR3', (bench: Bench) => bench.processor.v.filled.flushLocal()],
+  ])('%s drops what was found', (_name, drop) => {
+    const bench = jumping(translate);
+    const before = countOf(bench);
+    bench.replaceCode(program(0xce), () => drop(bench));
+    bench.runFor(steps);
+    expect(countOf(bench) - before).toBe(BigInt(-steps / 2));
+  });
+  test('a page of the user is not executed by the supervisor under SMEP', () => {
+    const bench = jumping(translate);
+    const { v } = bench.processor;
+    bench.loadNext([0xff, 0xe0], false); // jmp rax
+    v.jump(BigInt((codeAddress & ~0xfff) + 0x1000));
+    v.set64(At.cr4, v.get64(At.cr4) | BigInt(Cr4.smep));
+    v.set(At.cpl, 0);
+    v.refreshMode();
+    const { fault, left } = bench.runSteps(10);
+    expect([fault, left]).toEqual([Vector.page, 9]);
+  });
+});
