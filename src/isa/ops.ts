@@ -7,7 +7,7 @@
  */
 import type { FloatOp } from './float-ops.ts';
 import type { HelperName } from './helper-names.ts';
-import type { StateName } from './state-names.ts';
+import type { ReadStateName, StateName } from './state-names.ts';
 import type { VectorOp1, VectorOp2 } from './vector-names.ts';
 import type { X87Name } from './x87-names.ts';
 
@@ -94,7 +94,7 @@ export interface Ops<V> {
   select(condition: V, a: V, b: V): V;
   when(condition: V, then: () => void, otherwise?: () => void): void;
 
-  get(name: StateName): V;
+  get(name: ReadStateName): V;
   set(name: StateName, value: V): void;
   register(number: number, size: Size): V;
   setRegister(number: number, size: Size, value: V): void;

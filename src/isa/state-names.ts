@@ -24,3 +24,8 @@ export type StateName =
   | 'lstar'
   | 'sfmask'
   | 'kernelGsBase';
+
+/** Data segments' attributes, as `segmentRights` has them. */
+export type RightsName = 'esRights' | 'dsRights' | 'fsRights' | 'gsRights';
+/** What meanings read and do not set. */
+export type ReadStateName = StateName | RightsName | 'gdtBase' | 'gdtLimit' | 'nmiBlocked';

@@ -15,7 +15,7 @@ import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Operand, Ops, Size } from '../../isa/ops.ts';
-import type { StateName } from '../../isa/state-names.ts';
+import type { ReadStateName, RightsName, StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { vector1, vector2, vectorShift } from './vector.ts';
@@ -23,10 +23,11 @@ import { vector1, vector2, vectorShift } from './vector.ts';
 const u = (n: bigint, bits = 64): bigint => BigInt.asUintN(bits, n);
 const bool = (b: boolean): bigint => (b ? 1n : 0n);
 const evenParity = (n: bigint): boolean => [...(n & 0xffn).toString(2)].filter((c) => c === '1').length % 2 === 0;
+const rightsFields = { esRights: Segment.es, dsRights: Segment.ds, fsRights: Segment.fs, gsRights: Segment.gs } as const;
 const segmentFields = { fsBase: Segment.fs, gsBase: Segment.gs, csBase: Segment.cs } as const;
 
-type ShortName = Exclude<StateName, keyof typeof segmentFields>;
-const isShort = (name: StateName): name is ShortName => stateLayout.fields[name as ShortName].size === 4;
+type ShortName = Exclude<ReadStateName, keyof typeof segmentFields | RightsName>;
+const isShort = (name: ReadStateName): name is ShortName => stateLayout.fields[name as ShortName].size === 4;
 
 class EvaluatorOps implements Ops<bigint> {
   readonly p: Processor;
@@ -69,8 +70,9 @@ class EvaluatorOps implements Ops<bigint> {
     else otherwise?.();
   }
 
-  get(name: StateName): bigint {
+  get(name: ReadStateName): bigint {
     if (name in segmentFields) return this.p.v.get64(At.segmentBase, segmentFields[name as keyof typeof segmentFields]);
+    if (name in rightsFields) return BigInt(this.p.v.get(At.segmentRights, rightsFields[name as keyof typeof rightsFields]));
     return isShort(name) ? BigInt(this.p.v.get(At[name]) >>> 0) : this.p.v.get64(At[name as 'cr0']);
   }
   set(name: StateName, value: bigint): void {

@@ -6,7 +6,7 @@ import { offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout,
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
-import type { StateName } from '../../isa/state-names.ts';
+import type { ReadStateName, StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
 import { floatOfBits } from './float-values.ts';
@@ -14,6 +14,7 @@ import { memoryCode, type Node, simdCode } from './graph.ts';
 import { extractLaneCodes, floatLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
 import { WasmValues } from './wasm-values.ts';
 
+const rightsFields = { esRights: Segment.es, dsRights: Segment.ds, fsRights: Segment.fs, gsRights: Segment.gs } as const;
 const segmentFields = { fsBase: Segment.fs, gsBase: Segment.gs, csBase: Segment.cs } as const;
 
 export abstract class WasmOps extends WasmValues implements Ops<Node> {
@@ -169,8 +170,10 @@ export abstract class WasmOps extends WasmValues implements Ops<Node> {
       this.graph.effect(memoryCode(Op.i32Store, offsetOf(name, index)), [this.state, this.narrow(value)]);
     else this.graph.effect(memoryCode(Op.i64Store, offsetOf(name, index)), [this.state, this.wide(value)]);
   }
-  get(name: StateName): Node {
+  get(name: ReadStateName): Node {
     if (name === 'fsBase' || name === 'gsBase' || name === 'csBase') return this.field('segmentBase', segmentFields[name]);
+    if (name === 'esRights' || name === 'dsRights' || name === 'fsRights' || name === 'gsRights')
+      return this.field('segmentRights', rightsFields[name]);
     return this.field(name);
   }
   set(name: StateName, value: Node): void {

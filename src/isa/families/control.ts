@@ -70,7 +70,7 @@ const leaving =
     o.helper(name, o.constant(form.size));
     o.exitHere();
   };
-const flag = { trap: 0x100, resume: 0x1_0000, alignment: 0x4_0000 } as const;
+const flag = { trap: 0x100, nested: 0x4000, resume: 0x1_0000, alignment: 0x4_0000 } as const;
 const statusFlags = 0x8d5;
 const fixedFlag = 2;
 
@@ -121,6 +121,49 @@ const systemReturn: Meaning = (o, form) => {
     }, general);
   } else general();
 };
+/** Descriptors of 64-bit code and of data at level 3 as kernels have them, but for AVL: flat, and accessed before. */
+const flatCode = 0x00af_fb00_0000_ffffn;
+const flatData = 0x00cf_f300_0000_ffffn;
+const availableBit = 1n << 52n;
+/** What IRET may load and nothing else has to look at. */
+const plainFlags = 0x21_3ed7n;
+const unusable = 0x1_0000;
+
+/** From a 64-bit kernel to a 64-bit program with flat segments the whole transition is here; the helper does the rest. */
+function interruptReturn<V>(o: Ops<V>, form: Form): void {
+  const general = (): void => {
+    o.helper('interruptReturn', o.constant(form.size));
+    o.exitHere();
+  };
+  if (!form.long || form.size !== 64) return general();
+  const frame = o.register(4, 64);
+  const at = (n: number) => o.load(o.add(frame, o.constant(8 * n)), 64);
+  const [target, codeSelector, flags, pointer, stackSelector] = [at(0), at(1), at(2), at(3), at(4)] as const;
+  const all = (...conditions: V[]): V => conditions.reduce((a, b) => o.and(a, b));
+  const inTable = (selector: V): V =>
+    all(o.eq(o.and(selector, o.constant(0xffff_ffff_ffff_0007n)), o.constant(3)), o.ltu(o.or(selector, o.constant(4)), o.add(o.get('gdtLimit'), o.constant(1))));
+  const segments = all(o.get('esRights'), o.get('dsRights'), o.get('fsRights'), o.get('gsRights'));
+  const isPlain = all(
+    o.isZero(o.and(flags, o.constant(~plainFlags))),
+    o.ltu(o.add(o.sar(target, o.constant(47)), o.constant(1)), o.constant(2)),
+    o.isZero(o.or(o.or(o.get('cpl'), o.get('pending')), o.or(o.get('nmiBlocked'), o.and(o.get('systemFlags'), o.constant(flag.nested))))),
+    o.ltu(o.get('vmxOperation'), o.constant(2)),
+    o.ne(o.and(segments, o.constant(unusable)), o.constant(0)),
+    inTable(codeSelector),
+    inTable(stackSelector),
+  );
+  o.when(isPlain, () => {
+    const descriptor = (selector: V): V =>
+      o.and(o.load(o.add(o.get('gdtBase'), o.sub(selector, o.constant(3))), 64), o.constant(~availableBit));
+    const areFlat = all(o.eq(descriptor(codeSelector), o.constant(flatCode)), o.eq(descriptor(stackSelector), o.constant(flatData)));
+    o.when(areFlat, () => {
+      setFlagsImage(o, flags);
+      o.enterFlat(3, codeSelector, stackSelector);
+      o.setRegister(4, 64, pointer);
+      o.jump(target);
+    }, general);
+  }, general);
+}
 const farJump: Meaning = (o, form, pointer) => transfer(o, form, pointer, 'jumpFar');
 const farCall: Meaning = (o, form, pointer) => transfer(o, form, pointer, 'callFar');
 function transfer<V>(o: Ops<V>, form: Form, pointer: Operand<V>, name: 'jumpFar' | 'callFar'): void {
@@ -174,7 +217,7 @@ export const controlFamily: readonly Instruction[] = [
   row('int', 0xcd, 'Ib', interrupt, { ends: true }),
   row('into', 0xce, '', (o) => o.when(o.flag('overflow'), () => { o.helper('overflowTrap'); o.exitHere(); }), { long: 'never' }),
   row('int1', 0xf1, '', leaving('debugTrap'), { ends: true }),
-  row('iret', 0xcf, '', leaving('interruptReturn'), { ends: true }),
+  row('iret', 0xcf, '', interruptReturn, { ends: true }),
   row('syscall', 0x0f05, '', systemCall, { ends: true }),
   row('sysret', 0x0f07, '', systemReturn, { ends: true }),
   row('sysenter', 0x0f34, '', leaving('systemEnter'), { ends: true }),
