@@ -28,4 +28,4 @@ export type StateName =
 /** Data segments' attributes, as `segmentRights` has them. */
 export type RightsName = 'esRights' | 'dsRights' | 'fsRights' | 'gsRights';
 /** What meanings read and do not set. */
-export type ReadStateName = StateName | RightsName | 'gdtBase' | 'gdtLimit' | 'nmiBlocked';
+export type ReadStateName = StateName | RightsName | 'gdtBase' | 'gdtLimit' | 'nmiBlocked' | 'cr2';

@@ -7,6 +7,8 @@ import type { Node } from '../wasm/graph.ts';
 import { NotTranslated, type RegionOps } from './region-ops.ts';
 
 const instructionPointer = 16;
+/** CR2, which handlers of page faults read; of the others a hypervisor's guest may have another view. */
+const faultAddressRegister = 2;
 
 export class RegionOperand implements Operand<Node> {
   readonly size: number;
@@ -49,6 +51,10 @@ export class RegionOperand implements Operand<Node> {
         return this.size === 128 ? o.xmm(number) : this.#lane(number);
       case 'segment':
         return o.selector(number);
+      case 'control':
+        if (number !== faultAddressRegister) throw new NotTranslated(kind);
+        o.when(o.or(o.get('cpl'), o.ltu(o.constant(1), o.get('vmxOperation'))), () => o.helper('readControl', o.constant(number)));
+        return o.get('cr2');
       default:
         throw new NotTranslated(kind);
     }

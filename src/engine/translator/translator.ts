@@ -60,9 +60,11 @@ interface Made {
   readonly body: FunctionBody;
 }
 
-/** What of an instruction's constant can decide how it leaves the flags: a shift's count, as far as it is looked at. */
-const constantKind = ({ immediates, row }: Decoded): number =>
-  immediates.length > 0 && row.operands.includes('Ib') ? Number((immediates[0] ?? 0n) & 63n) : 0;
+/** What decides, beside the shape, whether and how an instruction is translated: a shift's count as far as it is looked at, a control register's number. */
+const constantKind = ({ immediates, row, operands }: Decoded): number => {
+  if (immediates.length > 0 && row.operands.includes('Ib')) return Number((immediates[0] ?? 0n) & 63n);
+  return operands.find((o) => o.kind === 'control')?.number ?? 0;
+};
 
 /** The pages around a region's first page, as the code TLB has them. */
 class PageView implements Code {
