@@ -102,7 +102,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   }
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, profile);
-  const translator = config.translator === false ? undefined : new Translator(processor, interpreter, profile);
+  const translator = config.translator === false ? undefined : new Translator(processor, interpreter, { profile });
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
   machine = new Machine({

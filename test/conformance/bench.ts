@@ -11,6 +11,7 @@ import { Processor } from '../../src/cpu/processor.ts';
 import { At, Cr0, Cr4, offsetOf, Rights, Segment, vcpuAreaBytes } from '../../src/cpu/state.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { Evaluator } from '../../src/engine/evaluator/evaluator.ts';
+import { regionsMax } from '../../src/engine/interpreter/handlers.ts';
 import { Interpreter } from '../../src/engine/interpreter/interpreter.ts';
 import { Translator } from '../../src/engine/translator/translator.ts';
 import { FramePool, pageBytes } from '../../src/memory/pool.ts';
@@ -56,7 +57,7 @@ export class Bench {
   readonly #space: GuestSpace;
   #code = new Uint8Array();
 
-  constructor({ cpu = 'max', translate = false } = {}) {
+  constructor({ cpu = 'max', translate = false, regions = regionsMax } = {}) {
     const start = 0x1_0000 + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
     const pool = new FramePool({ reservedBytes: start + arenaBytes, frames: 64 });
     this.#space = new GuestSpace(pool, [{ base: 0, size: 64 * pageBytes }]);
@@ -82,7 +83,7 @@ export class Bench {
     this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
     this.#space.watchCode(this.#interpreter);
     if (translate) {
-      this.translator = new Translator(this.processor, this.#interpreter);
+      this.translator = new Translator(this.processor, this.#interpreter, { most: regions });
       this.#interpreter.translateWith(this.translator);
     }
     this.#mapPages();

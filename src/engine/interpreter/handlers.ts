@@ -19,7 +19,7 @@ import { ShapeMap } from './shapes.ts';
 
 /** Handlers lie below, regions of translated code above. A region takes some 20 KiB of the host's memory with the machine code made of it. */
 const handlersEnd = 16_384;
-const regionsMax = 12_288;
+export const regionsMax = 12_288;
 const tableSize = handlersEnd + regionsMax;
 
 /** What the core calls about records: a place became hot; a region was left (only when profiled). */
@@ -208,10 +208,11 @@ export class Handlers {
     indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
   }
 
-  /** Gives a region a place in the table; undefined when there is none. */
-  addRegion(region: () => number): number | undefined {
-    const slot = this.#freeSlots.pop() ?? (this.#nextSlot < tableSize ? this.#nextSlot++ : undefined);
-    if (slot !== undefined) this.#table.set(slot, region);
+  /** Gives a region a place in the table, which has `regionsMax` of them. */
+  addRegion(region: () => number): number {
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
+    if (slot >= tableSize) throw new Bug('more regions than places for them');
+    this.#table.set(slot, region);
     return slot;
   }
   removeRegion(slot: number): void {

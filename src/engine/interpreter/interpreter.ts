@@ -29,7 +29,6 @@ export class Interpreter implements CodeWatch {
   readonly pages: CodePages;
   readonly #profile: EngineProfile | undefined;
   #translation: Translation | undefined;
-  #flushWanted = false;
   /** Records of instructions that end on a frame and begin on another. */
   readonly #crossings = new Map<number, number[]>();
   readonly #crossingBytes = new Uint8Array(16);
@@ -67,10 +66,6 @@ export class Interpreter implements CodeWatch {
   run(): void {
     const { v } = this.#p;
     const { base } = v;
-    if (this.#flushWanted) {
-      v.jump(v.ip);
-      this.flush();
-    }
     for (;;) {
       const record = v.get(At.record) >>> 0 || this.#handlers.search(base) >>> 0 || this.#findTimed();
       const fuel = v.get(At.fuel);
@@ -265,11 +260,9 @@ export class Interpreter implements CodeWatch {
     this.#profile?.leave(slot, retired, typeof decoded === 'string' ? decoded : kindOf(decoded));
   }
 
-  /** Makes a function a region that records can enter. Undefined when there is no room: all code will be dropped soon. */
-  install(region: () => number): number | undefined {
-    const slot = this.#handlers.addRegion(region);
-    if (slot === undefined) this.#flushWanted = true;
-    return slot;
+  /** Makes a function a region that records can enter. */
+  install(region: () => number): number {
+    return this.#handlers.addRegion(region);
   }
   release(slot: number): void {
     this.#handlers.removeRegion(slot);
@@ -334,7 +327,6 @@ export class Interpreter implements CodeWatch {
     this.#counts.arenaFlushes++;
     this.pages.clear();
     this.#crossings.clear();
-    this.#flushWanted = false;
     this.#translation?.clear();
     v.pool.code.fill(0);
     v.flushAllTlbs();

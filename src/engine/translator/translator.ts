@@ -5,6 +5,7 @@ import { At } from '../../cpu/state.ts';
 import { type Decoded, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { calleeSignature, regionCallees } from '../interpreter/callees.ts';
+import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Parts } from '../interpreter/outcomes.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
@@ -25,6 +26,8 @@ const hotEntries = 6000;
 const missesInterval = 200_000;
 const instructionsPerMiss = 1000;
 
+/** When there are too many regions, one in so many goes. */
+const evictedPart = 8;
 /** So many targets of a computed jump are remembered. */
 const targetsMax = 24;
 
@@ -172,6 +175,12 @@ function rangesOf(blocks: readonly Block[], view: PageView): readonly Range[] {
   });
 }
 
+export interface TranslatorOptions {
+  readonly profile?: EngineProfile | undefined;
+  /** So many regions are kept. */
+  readonly most?: number;
+}
+
 export class Translator implements Translation {
   readonly #p: Processor;
   readonly #interpreter: Interpreter;
@@ -179,6 +188,9 @@ export class Translator implements Translation {
   readonly #profile: EngineProfile | undefined;
   readonly #entries = new Map<number, Map<number, Entry>>();
   readonly #installed = new Map<number, Set<Installed>>();
+  /** All that are in use, the oldest first. */
+  readonly #order = new Set<Installed>();
+  readonly #regionsMax: number;
   #pending = new Map<number, Hot>();
   /** What is being translated. */
   #wanted = new Map<number, Hot>();
@@ -192,10 +204,11 @@ export class Translator implements Translation {
   readonly #targets = new Map<number, Map<number, Set<number>>>();
   readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
   /** How often what happened; for profiles. */
-  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, narrowed: 0 };
+  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, evicted: 0, narrowed: 0 };
 
-  constructor(p: Processor, interpreter: Interpreter, profile?: EngineProfile) {
+  constructor(p: Processor, interpreter: Interpreter, { profile, most = regionsMax }: TranslatorOptions = {}) {
     this.#p = p;
+    this.#regionsMax = most;
     p.v.set(At.hotEntries, hotEntries);
     this.#profile = profile;
     this.#interpreter = interpreter;
@@ -255,8 +268,18 @@ export class Translator implements Translation {
       this.#interpreter.leave(page, offset, region.slot);
     }
     for (const { page } of region.ranges) this.#installed.get(page)?.delete(region);
+    this.#order.delete(region);
     this.#interpreter.release(region.slot);
     this.counts.forgotten++;
+  }
+  /** Makes room: what was made first goes first. */
+  #evict(): void {
+    let count = Math.ceil(this.#regionsMax / evictedPart);
+    for (const region of this.#order) {
+      if (count-- === 0) return;
+      this.#drop(region);
+      this.counts.evicted++;
+    }
   }
   /** A region has lost an entry to another; the last one takes it with it. */
   #supersede(page: number, slot: number): void {
@@ -264,8 +287,8 @@ export class Translator implements Translation {
       if (region.slot === slot && !region.entries.some(([at, offset]) => this.entry(at, offset)?.slot === slot)) this.#drop(region);
   }
   clear(): void {
-    const regions = new Set([...this.#installed.values()].flatMap((set) => [...set]));
-    for (const region of regions) this.#interpreter.release(region.slot);
+    for (const region of this.#order) this.#interpreter.release(region.slot);
+    this.#order.clear();
     this.#installed.clear();
     this.#entries.clear();
     this.#narrow.clear();
@@ -338,8 +361,8 @@ export class Translator implements Translation {
       new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
     const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
     for (const [n, { region, view, body }] of made.entries()) {
+      if (this.#order.size >= this.#regionsMax) this.#evict();
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
-      if (slot === undefined) return;
       this.counts.regions++;
       this.#remember(region, view, slot);
       this.#profile?.region(
@@ -355,6 +378,7 @@ export class Translator implements Translation {
       .map((offset) => view.place(offset))
       .filter((place): place is readonly [number, number] => place[0] !== undefined);
     const installed: Installed = { slot, ranges, entries: places };
+    this.#order.add(installed);
     for (const { page } of ranges) {
       const regions = this.#installed.get(page);
       if (regions) regions.add(installed);
