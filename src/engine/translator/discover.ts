@@ -60,7 +60,7 @@ const instructionsMax = 200;
 const callDepthMax = 4;
 /**
  * What comes often is taken in first, what is too rare not at all. A rank says how rare a place is, in halvings: 3 is an eighth of the times that
- * control comes to the region's start. What calls itself and targets of computed jumps count as rarer.
+ * control comes to the region's start. Targets of computed jumps count as rarer; what calls itself is as frequent as its call, but comes later.
  */
 const rankOf = (part: number): number => -Math.log2(part);
 const unknown: Parts = { taken: 1 / 2, on: 1 / 2 };
@@ -78,6 +78,8 @@ interface Context {
   readonly start: number;
   /** The rank of the call. */
   readonly callRank: number;
+  /** How many of the functions around call themselves. */
+  readonly recursion: number;
   /** Where the call returns to. */
   readonly caller: Context | undefined;
   readonly behind: number;
@@ -95,6 +97,7 @@ const newContext = (caller: Context | undefined, start: number, behind: number, 
   depth: caller ? caller.depth + 1 : 0,
   start,
   callRank,
+  recursion: caller ? caller.recursion + (isActive(caller, start) ? 1 : 0) : 0,
   caller,
   behind,
   steps: new Map(),
@@ -122,6 +125,8 @@ interface Work {
   rank: number;
 }
 
+const turnOf = ({ context, rank }: Work): number => rank + context.recursion * recursionRank;
+
 class Discovery {
   readonly #code: Code;
   readonly root: Context;
@@ -140,7 +145,7 @@ class Discovery {
   #next(): Work | undefined {
     const work = this.#work;
     let least = 0;
-    for (let n = 1; n < work.length; n++) if ((work[n] as Work).rank < (work[least] as Work).rank) least = n;
+    for (let n = 1; n < work.length; n++) if (turnOf(work[n] as Work) < turnOf(work[least] as Work)) least = n;
     return work.splice(least, 1)[0];
   }
   #lead(context: Context, offset: number, rank: number): void {
@@ -207,7 +212,7 @@ class Discovery {
         if (context.depth >= callDepthMax || this.#code.heat(target) < warmCallee) continue;
         const callee = newContext(context, target, behind, rank);
         context.calls.set(callKey(behind, target), callee);
-        this.#lead(callee, target, isActive(context, target) ? rank + recursionRank : rank);
+        this.#lead(callee, target, rank);
       }
       this.#enter(context, behind, rank);
     } else if (isReturn(decoded)) {
