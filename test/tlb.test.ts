@@ -54,11 +54,11 @@ test('an entry that two contexts have filled goes with either', () => {
   expect(filled()).toEqual([]);
 });
 test('a frame is dropped where it can be written, and nowhere else', () => {
-  const { fill, filled, listsOf } = table(8);
+  const { fill, filled, listsOf } = table(10);
   const lists = listsOf(0);
-  for (let entry = 0; entry < 8; entry++) fill(lists, entry, entry % 3 === 0, entry % 2 === 0 ? 5 : 6);
-  lists.dropFrame(5, 4 * entryWords, 8 * entryWords);
-  expect(filled()).toEqual([0, 1, 2, 3, 5, 7]);
+  for (let entry = 0; entry < 10; entry++) fill(lists, entry, entry % 3 === 0, entry % 2 === 0 ? 5 : 6);
+  lists.dropFrame(5, 4 * entryWords, 7 * entryWords, 4 * entryWords);
+  expect(filled()).toEqual([0, 1, 2, 3, 5, 7, 9]);
 });
 
 test.each([

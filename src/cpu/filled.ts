@@ -31,12 +31,13 @@ class Entries {
     }
     this.#count = 0;
   }
-  clearFrame(frame: number, from: number, to: number): void {
+  clearFrame(frame: number, from: number, to: number, second: number): void {
     const words = this.#words;
+    const isWithin = (place: number): boolean => place >= from && place < to;
     for (let n = 0; n < this.#count; n++) {
       const place = this.#places[n] ?? 0;
       const leads = ((words[place] ?? 0) + (words[place + 2] ?? 0)) >>> pageBits;
-      if (place >= from && place < to && leads === frame) words[place] = words[place + 1] = -1;
+      if (leads === frame && (isWithin(place) || isWithin(place - second))) words[place] = words[place + 1] = -1;
     }
   }
 }
@@ -65,9 +66,9 @@ export class FilledEntries {
     this.#local.clear();
     this.#flushed();
   }
-  /** Drops the entries between two places that lead to a frame. */
-  dropFrame(frame: number, from: number, to: number): void {
-    this.#global.clearFrame(frame, from, to);
-    this.#local.clearFrame(frame, from, to);
+  /** Drops the entries between two places, and so far behind these, that lead to a frame. */
+  dropFrame(frame: number, from: number, to: number, second: number): void {
+    this.#global.clearFrame(frame, from, to, second);
+    this.#local.clearFrame(frame, from, to, second);
   }
 }

@@ -214,7 +214,7 @@ export class Vcpu {
   dropWriteTlb(frame: number): void {
     for (let n = 0; n < tlbContexts; n++) {
       const start = this.base + writeTlbOffset + n * tlbContextBytes;
-      for (const from of [start, start + secondPlaceOffset]) this.#filledOf(n).dropFrame(frame, from >>> 2, (from + 3 * tlbBankBytes) >>> 2);
+      this.#filledOf(n).dropFrame(frame, start >>> 2, (start + 3 * tlbBankBytes) >>> 2, secondPlaceOffset >>> 2);
     }
   }
   #filledOf(context: number): FilledEntries {
