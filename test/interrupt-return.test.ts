@@ -88,6 +88,7 @@ for (const executor of executors) {
     ['a selector beyond the table', { limit: 0x36 }, { fault: 13, error: 0x30 }],
     ['the stack of another level', { frame: frameWith({ stack: 0x28n }) }, { fault: 13, error: 0x28 }],
     ['32-bit code', { descriptors: { ...accessed, code: 0x00cf_fb00_0000_ffffn } }, { fault: -1, ip: target }],
+    ['a descriptor with AVL', { descriptors: { ...accessed, code: 0x00bf_fb00_0000_ffffn } }, { fault: -1, ip: target }],
     ['code that is not present', { descriptors: { ...accessed, code: 0x00af_7b00_0000_ffffn } }, { fault: 11, error: 0x30 }],
     ['NMIs that were blocked', set('nmiBlocked', 1), { fault: -1, ip: target }],
     ['an interrupt that waits', set('pending', 1), { fault: -1, ip: target }],
@@ -101,6 +102,14 @@ for (const executor of executors) {
     const { left, calls } = execute(executor, how);
     expect(calls).toBe(1);
     expect(left).toMatchObject(expected);
+  });
+  test(`${executor}: NMIs are not blocked any more when the frame's page is not there`, () => {
+    const prepare = ({ processor: { v } }: Bench): void => {
+      v.set(At.nmiBlocked, 1);
+      v.setRegister(4, BigInt(windowAddress - 0x100));
+    };
+    const { left } = execute(executor, { prepare });
+    expect([left.fault, left.mode.at(-1)]).toEqual([14, 0]);
   });
   test(`${executor}: a descriptor that ends where the table ends is loaded`, () => {
     const { left, calls } = execute(executor, { limit: 0x37 });

@@ -121,46 +121,43 @@ const systemReturn: Meaning = (o, form) => {
     }, general);
   } else general();
 };
-/** Descriptors of 64-bit code and of data at level 3 as kernels have them, but for AVL: flat, and accessed before. */
+/** Descriptors of 64-bit code and of data at level 3 as kernels have them: flat, and accessed before. */
 const flatCode = 0x00af_fb00_0000_ffffn;
 const flatData = 0x00cf_f300_0000_ffffn;
-const availableBit = 1n << 52n;
 /** What IRET may load and nothing else has to look at. */
 const plainFlags = 0x21_3ed7n;
 const unusable = 0x1_0000;
 
-/** From a 64-bit kernel to a 64-bit program with flat segments the whole transition is here; the helper does the rest. */
+/** From a 64-bit kernel to a 64-bit program with flat segments the whole transition is here; the helper does the rest, and what comes before a fault. */
 function interruptReturn<V>(o: Ops<V>, form: Form): void {
   const general = (): void => {
     o.helper('interruptReturn', o.constant(form.size));
     o.exitHere();
   };
   if (!form.long || form.size !== 64) return general();
-  const frame = o.register(4, 64);
-  const at = (n: number) => o.load(o.add(frame, o.constant(8 * n)), 64);
-  const [target, codeSelector, flags, pointer, stackSelector] = [at(0), at(1), at(2), at(3), at(4)] as const;
   const all = (...conditions: V[]): V => conditions.reduce((a, b) => o.and(a, b));
-  const inTable = (selector: V): V =>
-    all(o.eq(o.and(selector, o.constant(0xffff_ffff_ffff_0007n)), o.constant(3)), o.ltu(o.or(selector, o.constant(4)), o.add(o.get('gdtLimit'), o.constant(1))));
   const segments = all(o.get('esRights'), o.get('dsRights'), o.get('fsRights'), o.get('gsRights'));
-  const isPlain = all(
-    o.isZero(o.and(flags, o.constant(~plainFlags))),
-    o.ltu(o.add(o.sar(target, o.constant(47)), o.constant(1)), o.constant(2)),
+  const isQuiet = all(
     o.isZero(o.or(o.or(o.get('cpl'), o.get('pending')), o.or(o.get('nmiBlocked'), o.and(o.get('systemFlags'), o.constant(flag.nested))))),
     o.ltu(o.get('vmxOperation'), o.constant(2)),
     o.ne(o.and(segments, o.constant(unusable)), o.constant(0)),
-    inTable(codeSelector),
-    inTable(stackSelector),
   );
-  o.when(isPlain, () => {
-    const descriptor = (selector: V): V =>
-      o.and(o.load(o.add(o.get('gdtBase'), o.sub(selector, o.constant(3))), 64), o.constant(~availableBit));
-    const areFlat = all(o.eq(descriptor(codeSelector), o.constant(flatCode)), o.eq(descriptor(stackSelector), o.constant(flatData)));
-    o.when(areFlat, () => {
-      setFlagsImage(o, flags);
-      o.enterFlat(3, codeSelector, stackSelector);
-      o.setRegister(4, 64, pointer);
-      o.jump(target);
+  const inTable = (selector: V): V =>
+    all(o.eq(o.and(selector, o.constant(0xffff_ffff_ffff_0007n)), o.constant(3)), o.ltu(o.or(selector, o.constant(4)), o.add(o.get('gdtLimit'), o.constant(1))));
+  const descriptor = (selector: V): V => o.load(o.add(o.get('gdtBase'), o.sub(selector, o.constant(3))), 64);
+  o.when(isQuiet, () => {
+    const frame = (n: number): V => o.load(o.add(o.register(4, 64), o.constant(8 * n)), 64);
+    const [target, codeSelector, flags, pointer, stackSelector] = [frame(0), frame(1), frame(2), frame(3), frame(4)] as const;
+    const canonical = o.ltu(o.add(o.sar(target, o.constant(47)), o.constant(1)), o.constant(2));
+    const isPlain = all(o.isZero(o.and(flags, o.constant(~plainFlags))), canonical, inTable(codeSelector), inTable(stackSelector));
+    o.when(isPlain, () => {
+      const areFlat = all(o.eq(descriptor(codeSelector), o.constant(flatCode)), o.eq(descriptor(stackSelector), o.constant(flatData)));
+      o.when(areFlat, () => {
+        setFlagsImage(o, flags);
+        o.enterFlat(3, codeSelector, stackSelector);
+        o.setRegister(4, 64, pointer);
+        o.jump(target);
+      }, general);
     }, general);
   }, general);
 }
