@@ -1,7 +1,7 @@
 /** The jump cache: what it remembers is not found again once the translation is dropped, in another mode, or at an address that is like it. */
 import { describe, expect, test } from 'vitest';
 import { Vector } from '../src/cpu/fault.ts';
-import { At, Cr4 } from '../src/cpu/state.ts';
+import { At, Cr4, codeTlbOffset, codeTlbSlot } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, makeCase } from './conformance/cases.ts';
 
@@ -43,6 +43,18 @@ describe.each([
     const bench = jumping(translate);
     const before = countOf(bench);
     bench.replaceCode(program(0xce), () => drop(bench));
+    bench.runFor(steps);
+    expect(countOf(bench) - before).toBe(BigInt(-steps / 2));
+  });
+  test('a page fault drops what was found', () => {
+    const bench = jumping(translate);
+    const { v } = bench.processor;
+    const entry = (v.base + codeTlbOffset + codeTlbSlot(codeAddress, Number(v.get64(At.codeMode)))) >>> 2;
+    v.words[entry] = v.words[entry + 1] = -1; // as an instruction on two pages does, whose second is elsewhere now
+    bench.unmapCode();
+    expect(bench.runSteps(1).fault).toBe(Vector.page);
+    const before = countOf(bench);
+    bench.replaceCode(program(0xce), () => {});
     bench.runFor(steps);
     expect(countOf(bench) - before).toBe(BigInt(-steps / 2));
   });

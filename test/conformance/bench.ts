@@ -126,6 +126,10 @@ export class Bench {
   repeatPage(): void {
     this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(codePage + 0x67));
   }
+  /** The code's page is not there any more. */
+  unmapCode(): void {
+    this.#space.write64(tables + 0x3000 + ((codeAddress >>> 12) & 0x1ff) * 8, 0n);
+  }
   /** Another page takes the place of the code's, with this code, as in another process; `drop` drops the translation there was. */
   replaceCode(code: readonly number[], drop = () => this.processor.v.flushAllTlbs()): void {
     this.#space.write(otherCodePage + (codeAddress & 0xfff), Uint8Array.from(code));

@@ -71,8 +71,12 @@ export class CodePages {
     const { v, paging } = this.#p;
     const low = Number(linear & 0xffff_ffffn) | 0;
     const high = Number(linear >> 32n) | 0;
-    const page = paging.translate(low, high, accessOf(v, 'fetch'));
-    const frame = v.space.frameOf(page);
+    let frame = 0;
+    try {
+      frame = v.space.frameOf(paging.translate(low, high, accessOf(v, 'fetch')));
+    } finally {
+      if (frame === 0) v.dropJumps(); // a page fault drops what was known of its page (SDM 3A, 4.10.4.1)
+    }
     if (frame === 0) return { frame, map: 0 };
     const mode = Number(v.get64(At.codeMode));
     const map = this.#map(frame * 8 + (mode & 7));
