@@ -10,13 +10,19 @@ const back = -(body.length + 9);
 const program = [...body, 0x48, 0xff, 0xca, 0x0f, 0x85, ...[0, 8, 16, 24].map((n) => (back >> n) & 0xff), 0xeb, 0xfe];
 const rounds = 40_000;
 
-test('code that follows a region is translated when it becomes hot', () => {
+/** Loaded, with the counter in RDX and all other registers alike. */
+function start(code: readonly number[], count: number, others = 0n): Bench {
   const bench = new Bench({ translate: true });
   const { before } = makeCase(1) ?? {};
   if (!before) throw new Error('no case');
-  before.gpr.fill(0n);
-  before.gpr[2] = BigInt(rounds);
-  bench.load({ code: Uint8Array.from(program), before });
+  before.gpr.fill(others);
+  before.gpr[2] = BigInt(count);
+  bench.load({ code: Uint8Array.from(code), before });
+  return bench;
+}
+
+test('code that follows a region is translated when it becomes hot', () => {
+  const bench = start(program, rounds);
   const pieces = 100;
   for (let n = 0; n < pieces; n++) bench.runFor((rounds / pieces) * (length + 2));
   expect(bench.state().gpr[6]).toBe(BigInt(rounds * length));
@@ -28,12 +34,7 @@ const unused = Array.from({ length: 30 }, () => [0x48, 0xff, 0xc6]).flat();
 const around = [0x48, 0x83, 0xfb, 0, 0x75, unused.length, ...unused, 0x48, 0xff, 0xca, 0x75, -(11 + unused.length) & 0xff, 0xeb, 0xfe];
 
 test('code that is jumped around each time is not translated with what stands before it', () => {
-  const bench = new Bench({ translate: true });
-  const { before } = makeCase(1) ?? {};
-  if (!before) throw new Error('no case');
-  before.gpr.fill(1n);
-  before.gpr[2] = 20_000n;
-  bench.load({ code: Uint8Array.from(around), before });
+  const bench = start(around, 20_000, 1n);
   for (let n = 0; n < 60; n++) bench.runFor(1_000);
   expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 4 });
   expect(bench.state().gpr[6]).toBe(1n);
@@ -43,12 +44,7 @@ test('code that is jumped around each time is not translated with what stands be
 const rare = [0xff, 0xc3, 0xf6, 0xc3, 63, 0x75, unused.length, ...unused, 0x48, 0xff, 0xca, 0x75, -(12 + unused.length) & 0xff, 0xeb, 0xfe];
 
 test('code that is come to once in 64 times is not translated with what stands before it', () => {
-  const bench = new Bench({ translate: true });
-  const { before } = makeCase(1) ?? {};
-  if (!before) throw new Error('no case');
-  before.gpr.fill(0n);
-  before.gpr[2] = 20_000n;
-  bench.load({ code: Uint8Array.from(rare), before });
+  const bench = start(rare, 20_000);
   for (let n = 0; n < 60; n++) bench.runFor(1_000);
   expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 5 });
   for (let n = 0; n < 200; n++) bench.runFor(1_000);

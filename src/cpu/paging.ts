@@ -50,7 +50,7 @@ export class Paging extends PageWalk {
     v.words[entry + 1] = pageHigh;
     v.words[entry + 2] = (frame * pageBytes - page) | 0;
   }
-  /** Two pages that are in use may have the same place in the TLB: the core exchanges them, which takes a tenth of the time of a fill. */
+  /** Two pages that are in use may have the same place in the TLB: the core exchanges them, without a walk. */
   #moveAside(entry: number): void {
     const { words, filled } = this.#v;
     const second = entry + secondPlaceOffset / 4;

@@ -190,10 +190,10 @@ const codeTlbEntries = 4096;
 export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 8) + codeMode * codeTlbSpread) & codeTlbMask;
 export const codeTlbSpread = 0x1510;
 export const codeTlbMask = 0xfff0;
-/** See engine/interpreter/jump-cache.ts. */
+/** 4,096 entries of 16 bytes: see engine/interpreter/jump-cache.ts. */
 export const jumpCacheOffset = codeTlbOffset + codeTlbEntries * tlbEntryBytes;
-export const jumpCacheMask = 0xfff0;
-export const jumpCacheBytes = 0x1_0000;
+export const jumpCacheBytes = 4096 * 16;
+export const jumpCacheMask = jumpCacheBytes - 16;
 export const vcpuAreaBytes = jumpCacheOffset + jumpCacheBytes;
 /** Entries that one context can fill. */
 export const tlbPlaces = 12 * tlbEntries + codeTlbEntries;

@@ -39,9 +39,9 @@ interface LookUpLocals {
   readonly record: number;
   readonly ip: number;
 }
-/** The record at `ip`, which becomes the current page's; `failed` when the TLB does not have it, or nothing is decoded there. Local 0: state. */
-const lookUp = (l: LookUpLocals, failed: readonly number[]): number[] => {
-  const fail = [Op.if, 0x40, ...get(0), ...i32(0), ...store32(offsetOf('record')), ...failed, Op.end];
+/** The record at `ip`, which becomes the current page's; the function returns 0 when the TLB does not have it, or nothing is decoded there. Local 0: state. */
+const lookUp = (l: LookUpLocals): number[] => {
+  const fail = [Op.if, 0x40, ...get(0), ...i32(0), ...store32(offsetOf('record')), ...i32(0), Op.return, Op.end];
   return [
     ...get(0), ...load64(offsetOf('ip')), ...tee(l.ip), ...get(0), ...load64(offsetOf('segmentBase', 1)), Op.i64Add, ...set(l.linear),
     ...get(0), ...codeEntryOffset(l.linear), Op.i32Add, ...tee(l.entry), ...load64(codeTlbOffset),
@@ -131,7 +131,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
   const search = module.add({
     name: 'search', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
     code: [
-      ...lookUp({ linear: 1, entry: 2, record: 3, ip: 4 }, [...i32(0), Op.return]),
+      ...lookUp({ linear: 1, entry: 2, record: 3, ip: 4 }),
       ...isCached({ ip: 4, entry: 2 }), Op.drop, ...cache({ ip: 4, entry: 2 }, 3), ...get(3),
     ],
   });
