@@ -34,10 +34,14 @@ export class CodePages {
   hasRoom(bytes: number): boolean {
     return this.#next + bytes <= this.#arena.end;
   }
+  /** Where `allocate` would have so many bytes. */
+  room(bytes: number): number {
+    if (!this.hasRoom(bytes)) throw new Bug('the arena of decoded code is too small for one trace');
+    return this.#next;
+  }
   allocate(bytes: number): number {
-    const at = this.#next;
+    const at = this.room(bytes);
     this.#next += bytes;
-    if (this.#next > this.#arena.end) throw new Bug('the arena of decoded code is too small for one trace');
     return at;
   }
   /** Forgets all pages and records. */

@@ -24,7 +24,8 @@ function meaningNumber(meaning: Meaning): number {
 
 const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.operands.length === 0 && d.memory === undefined);
 /** A RIP-relative displacement so far up that adding the instruction's place in its page would leave 32 bits: the handler adds it then. */
-export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && d.memory.displacement > 0x7fff_0000n;
+export const isFar = (displacement: bigint | number): boolean => displacement > 0x7fff_0000;
+export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && isFar(d.memory.displacement);
 export const hasIndex = (d: Decoded): boolean => d.memory !== undefined && d.memory.index >= 0;
 /** In 64-bit code only FS and GS have bases. */
 const isFlat = (d: Decoded): boolean => d.form.long && d.form.segment < 4;

@@ -9,16 +9,13 @@ import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
 import { longestGroup } from './groups.ts';
-import { isRelative } from './handler.ts';
 import { Handlers } from './handlers.ts';
 import { type Parts, partsOf } from './outcomes.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
-import { RecordWriter } from './record-writer.ts';
+import { longestInstruction, RecordWriter } from './record-writer.ts';
 import type { Translation } from './translation.ts';
 
 const longestTrace = 64;
-/** Bytes. */
-const longestInstruction = 15;
 
 export class Interpreter implements CodeWatch {
   readonly #p: Processor;
@@ -42,7 +39,7 @@ export class Interpreter implements CodeWatch {
     this.#decoder = new Decoder(p.v.model.instructions);
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
     this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
-    this.#writer = new RecordWriter(p, this.pages, this.#handlers);
+    this.#writer = new RecordWriter(p, this.pages, this.#handlers, this.#decoder);
     this.#handlers.prepare(this.#decoder);
   }
 
@@ -93,6 +90,7 @@ export class Interpreter implements CodeWatch {
     if (this.#handlers.isNearlyFull(longestTrace + 4)) {
       this.flush(); // all code is decoded again, with handlers for what is in use
       this.#handlers.forget();
+      this.#writer.forget();
       this.#handlers.prepare(this.#decoder);
     }
     const { frame, map } = this.pages.enter(linear);
@@ -107,38 +105,34 @@ export class Interpreter implements CodeWatch {
   }
 
   #decodeTrace(frame: number, mode: number, map: number, start: number, linear: bigint): number {
-    const { v } = this.#p;
-    const { bytes } = v.pool;
-    const code = v.codeSize;
+    const { words } = this.#p.v;
     const host = frame * pageBytes;
     this.#counts.traces++;
     let first = 0;
     let offset = start;
     let n = 0;
-    for (; n < longestTrace && offset < pageBytes; n++) {
-      if (n > 0 && (v.words[(map >>> 2) + offset] ?? 0) !== 0) break;
-      const decoded = this.#decoder.decode(bytes, host + offset, host + pageBytes, code);
-      if (decoded === 'short') {
+    let ended = false;
+    for (; n < longestTrace && offset < pageBytes && !ended; n++) {
+      if (n > 0 && (words[(map >>> 2) + offset] ?? 0) !== 0) break;
+      const written = this.#writer.next(host + offset, host + pageBytes, offset, mode);
+      if (!written) {
         if (offset === start) return this.#crossing(frame, map, offset, linear, mode);
         break;
       }
-      const record = this.#writer.write(decoded, offset);
-      v.words[(map >>> 2) + offset] = record;
+      const { record, target } = written;
+      words[(map >>> 2) + offset] = record;
       this.#place(record, frame * 8 + mode, offset, first === 0);
       first ||= record;
-      if (code === 64 && typeof decoded !== 'string') this.#countTarget(map, decoded, offset);
-      const length = typeof decoded === 'string' ? 1 : decoded.length;
-      this.pages.markCode(frame, offset, Math.min(pageBytes, offset + (typeof decoded === 'string' ? 15 : length)));
-      offset += length;
-      if (typeof decoded === 'string' || decoded.row.ends) {
-        this.#handlers.compile();
-        this.#writer.group(first, n + 1);
-        return first;
-      }
+      if (target >= 0 && target <= offset) this.#countTarget(words[(map >>> 2) + target] ?? 0);
+      offset += written.length;
+      ended = written.ends;
     }
+    this.pages.markCode(frame, start, Math.min(pageBytes, offset));
     this.#writer.group(first, n);
-    const known = offset < pageBytes ? (v.words[(map >>> 2) + offset] ?? 0) : 0;
-    this.#writer.pseudo(known !== 0 ? gotoHandler : relookupHandler, frame * 8 + mode, offset, known);
+    if (!ended) {
+      const known = offset < pageBytes ? (words[(map >>> 2) + offset] ?? 0) : 0;
+      this.#writer.pseudo(known !== 0 ? gotoHandler : relookupHandler, frame * 8 + mode, offset, known);
+    }
     this.#handlers.compile();
     return first;
   }
@@ -193,10 +187,7 @@ export class Interpreter implements CodeWatch {
       view.setUint16(record + Record.handler, countHandler, true);
   }
   /** The target of a jump back is a place worth counting. */
-  #countTarget(map: number, decoded: Decoded, offset: number): void {
-    if (!isRelative(decoded)) return;
-    const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
-    const record = target >= 0 && target <= offset ? (this.#p.v.words[(map >>> 2) + target] ?? 0) : 0;
+  #countTarget(record: number): void {
     if (record !== 0) this.#count(record);
   }
   #hot(record: number): void {

@@ -1,7 +1,7 @@
 /** Writes decoded instructions as records, and the records between traces. */
 import type { Processor } from '../../cpu/processor.ts';
 import { offsetOf } from '../../cpu/state.ts';
-import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
+import type { Decoded, DecodedOperand, DecodeFailure, Decoder } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodePages } from './code-pages.ts';
 import type { Way } from './groups.ts';
@@ -9,6 +9,20 @@ import { isAbsolute, isFarRelative, isRelative } from './handler.ts';
 import type { Handlers } from './handlers.ts';
 import { noOutcomes } from './outcomes.ts';
 import { Record, recordBytes } from './record.ts';
+import { Templates } from './templates.ts';
+
+/** Bytes. */
+export const longestInstruction = 15;
+
+/** An instruction with its record. */
+export interface Written {
+  readonly record: number;
+  readonly length: number;
+  /** Whether control never goes on behind it. */
+  readonly ends: boolean;
+  /** Where in the page a jump or call by a distance leads in 64-bit code; -1 when it leaves the page, or is none. */
+  readonly target: number;
+}
 
 export class RecordWriter {
   /** Instructions written so far. */
@@ -16,11 +30,15 @@ export class RecordWriter {
   readonly #p: Processor;
   readonly #pages: CodePages;
   readonly #handlers: Handlers;
+  readonly #decoder: Decoder;
+  readonly #templates: Templates;
 
-  constructor(p: Processor, pages: CodePages, handlers: Handlers) {
+  constructor(p: Processor, pages: CodePages, handlers: Handlers, decoder: Decoder) {
     this.#p = p;
     this.#pages = pages;
     this.#handlers = handlers;
+    this.#decoder = decoder;
+    this.#templates = new Templates(p.v.model.instructions);
   }
 
   dispatchTo(record: number, handler: number): void {
@@ -42,7 +60,31 @@ export class RecordWriter {
     view.setUint16(at + Record.offset, offset, true);
     view.setUint32(at + Record.link, link, true);
   }
-  write(decoded: Decoded | 'undefined' | 'long' | 'short', offset: number): number {
+  /**
+   * Writes the record of the instruction at `start` in machine memory, `offset` in its page; undefined when it does not end before `end`. Bytes that are
+   * no instruction end a trace, and are up to 15 long.
+   */
+  next(start: number, end: number, offset: number, mode: number): Written | undefined {
+    const { v } = this.#p;
+    const code = v.codeSize;
+    const templates = code === 64 && start + longestInstruction <= end ? this.#templates : undefined;
+    if (templates?.write(v.pool, start, (mode & 4) !== 0, this.#pages.room(recordBytes), offset)) {
+      this.count++;
+      return { record: this.#pages.allocate(recordBytes), length: templates.length, ends: templates.ends, target: templates.target };
+    }
+    const decoded = this.#decoder.decode(v.pool.bytes, start, end, code);
+    if (decoded === 'short') return undefined;
+    const record = this.write(decoded, offset);
+    if (typeof decoded === 'string') return { record, length: longestInstruction, ends: true, target: -1 };
+    templates?.add(decoded, v.pool.words, start, record);
+    const target = code === 64 && isRelative(decoded) ? targetOf(decoded, offset) : -1;
+    return { record, length: decoded.length, ends: decoded.row.ends === true, target };
+  }
+  /** Handlers are others from now on. */
+  forget(): void {
+    this.#templates.clear();
+  }
+  write(decoded: Decoded | DecodeFailure, offset: number): number {
     const at = this.#pages.allocate(recordBytes);
     const { view, bytes } = this.#p.v.pool;
     this.count++;
@@ -61,8 +103,7 @@ export class RecordWriter {
     this.#memory(at, decoded, offset);
     if (isRelative(decoded)) {
       view.setUint32(at + Record.outcomes, noOutcomes, true);
-      const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
-      bytes[at + Record.inPage] = target >= 0 && target < pageBytes ? 1 : 0;
+      bytes[at + Record.inPage] = targetOf(decoded, offset) >= 0 ? 1 : 0;
     }
     return at;
   }
@@ -115,6 +156,10 @@ export class RecordWriter {
   }
 }
 
+function targetOf(decoded: Decoded, offset: number): number {
+  const target = offset + decoded.length + Number(decoded.immediates[0] ?? 0n);
+  return target >= 0 && target < pageBytes ? target : -1;
+}
 /** What a record's operand field holds: the state offset of a register, or a small number. */
 function operandField(operand: DecodedOperand, decoded: Decoded): number {
   switch (operand.kind) {
