@@ -43,7 +43,7 @@ export interface Step {
 
 /** Runs testudo, waits for each text in turn and types the answer; ends the program when something else happens. */
 export async function drive(name: string, args: readonly string[], steps: readonly Step[], limitSeconds: number): Promise<void> {
-  const child = spawn(process.execPath, ['dist/cli/main.js', 'run', '--no-reboot', ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['dist/bin/testudo.js', 'run', '--no-reboot', ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   let seen = '';
   let all = '';
   let at = 0;

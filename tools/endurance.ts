@@ -92,7 +92,7 @@ interface Load {
 const exitOf = (child: ChildProcess): Promise<void> => new Promise((resolve) => child.once('exit', () => resolve()));
 function inNode(node: string, initrd: string, commandLine: string, progress: Progress): Load {
   const options = ['--kernel', 'guest/bzImage', '--initrd', initrd, '--memory', String(memoryMiB), '--append', commandLine];
-  const child = spawn(node, ['dist/cli/main.js', 'run', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(node, ['dist/bin/testudo.js', 'run', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   child.stdout.on('data', (data: Buffer) => progress.hear(data.toString()));
   const ended = new Promise<string | undefined>((resolve) => {
     child.on('exit', (status) => resolve(status === 0 ? undefined : `testudo ended with ${status}`));

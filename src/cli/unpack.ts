@@ -1,7 +1,5 @@
 /** Unpacks kernels by the magic number of what is packed: gzip, zstd, LZ4 (legacy and frames), xz. */
 import * as zlib from 'node:zlib';
-import { decompress as unzstd } from 'fzstd';
-import * as lz4 from 'lz4js';
 import { isElf } from '../firmware/elf.ts';
 import { unxz } from './xz.ts';
 
@@ -11,7 +9,8 @@ const unpackedBytesMax = 2 ** 29;
 const startsWith = (data: Uint8Array, ...magic: number[]): boolean => magic.every((byte, n) => data[n] === byte);
 
 /** Legacy frames, as `lz4 -l` and the kernel's build write them: a magic number, then blocks with their packed sizes. */
-function unpackLz4Legacy(data: Uint8Array): Uint8Array {
+async function unpackLz4Legacy(data: Uint8Array): Promise<Uint8Array> {
+  const lz4 = await import('lz4js');
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const blockMax = 8 * 2 ** 20;
   const blocks: Uint8Array[] = [];
@@ -38,20 +37,21 @@ function unpackLz4Legacy(data: Uint8Array): Uint8Array {
 }
 
 /** Node has zstd since 22.15. */
-function unpackZstd(data: Uint8Array, bytes: number | undefined): Uint8Array {
+async function unpackZstd(data: Uint8Array, bytes: number | undefined): Promise<Uint8Array> {
   const { zstdDecompressSync } = zlib as { readonly zstdDecompressSync?: (data: Uint8Array, options: zlib.ZlibOptions) => Uint8Array };
   if (zstdDecompressSync) return zstdDecompressSync(data, { maxOutputLength: unpackedBytesMax });
-  return bytes !== undefined && bytes <= unpackedBytesMax ? unzstd(data, new Uint8Array(bytes)) : unzstd(data);
+  const { decompress } = await import('fzstd');
+  return bytes !== undefined && bytes <= unpackedBytesMax ? decompress(data, new Uint8Array(bytes)) : decompress(data);
 }
 
 /** Throws a sentence when the data are damaged or packed in an unknown way; an ELF file is returned as it is. */
 export async function unpack(data: Uint8Array, name: string, bytes?: number): Promise<Uint8Array> {
   try {
     if (startsWith(data, 0x1f, 0x8b)) return zlib.gunzipSync(data);
-    if (startsWith(data, 0x28, 0xb5, 0x2f, 0xfd)) return unpackZstd(data, bytes);
-    if (startsWith(data, 0x02, 0x21, 0x4c, 0x18)) return unpackLz4Legacy(data);
+    if (startsWith(data, 0x28, 0xb5, 0x2f, 0xfd)) return await unpackZstd(data, bytes);
+    if (startsWith(data, 0x02, 0x21, 0x4c, 0x18)) return await unpackLz4Legacy(data);
     if (startsWith(data, 0xfd, 0x37, 0x7a, 0x58, 0x5a)) return await unxz(data);
-    if (startsWith(data, 0x04, 0x22, 0x4d, 0x18)) return lz4.decompress(data);
+    if (startsWith(data, 0x04, 0x22, 0x4d, 0x18)) return (await import('lz4js')).decompress(data);
   } catch (problem) {
     throw new Error(`${name}: the packed kernel is damaged: ${problem instanceof Error ? problem.message : String(problem)}`);
   }

@@ -3,14 +3,13 @@
  * wrapped anew without filter and check, and both are done here. The .xz File Format, version 1.1.0.
  */
 import { crc32 } from 'node:zlib';
-import xz from 'xz-decompress';
 import { present } from '../base/assert.ts';
 
-const { XzReadableStream } = xz;
 const Filter = { x86: 0x04, lzma2: 0x21 } as const;
 const checkBytes: Readonly<Record<number, number>> = { 0: 0, 1: 4, 4: 8, 10: 32 };
 
 async function decode(data: Uint8Array): Promise<Uint8Array> {
+  const { XzReadableStream } = (await import('xz-decompress')).default;
   const source = present(new Response(data as Uint8Array<ArrayBuffer>).body, 'body');
   return new Uint8Array(await new Response(new XzReadableStream(source)).arrayBuffer());
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
-const main = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+const main = new URL('../../dist/bin/testudo.js', import.meta.url).pathname;
 const directory = mkdtempSync(join(tmpdir(), 'testudo-cli-'));
 const file = (name: string, data: Uint8Array | string): string => {
   const path = join(directory, name);
