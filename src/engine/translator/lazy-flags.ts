@@ -1,5 +1,6 @@
 /** The flags of a region's code: kept as the last instruction left them, read as each reader needs. See flag-kind.ts. */
 import type { FlagBits, FlagName, FlagRule, Size } from '../../isa/ops.ts';
+import type { Hint } from '../wasm/branch-hints.ts';
 import type { Node } from '../wasm/graph.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { WasmOps } from '../wasm/wasm-ops.ts';
@@ -203,7 +204,7 @@ export abstract class LazyFlags extends WasmOps {
   }
 
   /** A branch on whose two sides the flags may be set differently: they meet as a vector then. */
-  protected branchWithFlags(condition: Node, then: () => void, otherwise?: () => void): void {
+  protected branchWithFlags(condition: Node, then: () => void, otherwise: (() => void) | undefined, hint: Hint): void {
     const before = this.kind;
     let changed = false;
     this.graph.branch(
@@ -219,6 +220,7 @@ export abstract class LazyFlags extends WasmOps {
         if (!sameKind(this.kind, before)) throw new Error('flags set on the second way only');
         if (changed) this.toVector();
       },
+      hint,
     );
     this.kind = changed ? vectorKind : before;
   }

@@ -11,7 +11,9 @@ import type { StateName } from '../../isa/state-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { type Callee, regionCallees } from '../interpreter/callees.ts';
+import { isConditional } from '../interpreter/handler.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
+import type { Hint } from '../wasm/branch-hints.ts';
 import { Graph, memoryCode, type Node } from '../wasm/graph.ts';
 import { unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
@@ -105,7 +107,7 @@ export class RegionOps extends RegionMemory {
       if (condition.constant !== 0n) this.#giveUp(why);
       return;
     }
-    this.graph.branch(this.truth(condition), () => this.#giveUp(why, outcome));
+    this.graph.branch(this.truth(condition), () => this.#giveUp(why, outcome), undefined, 'unlikely');
     this.#ended = false;
   }
   protected missesIf(condition: Node): void {
@@ -184,7 +186,8 @@ export class RegionOps extends RegionMemory {
     return this.#inPage(this.#place.offset + this.#place.decoded.length);
   }
   jump(target: Node): void {
-    for (const guess of this.#around.guesses) this.when(this.eq(target, this.#inPage(guess.offset)), () => this.#goToBlock(guess.block));
+    for (const { block, offset, hint } of this.#around.guesses)
+      this.when(this.eq(target, this.#inPage(offset)), () => this.#goToBlock(block), undefined, hint);
     if (this.#around.page) this.#dispatch(target, this.#around.page);
     this.graph.set(this.locals.named('exitIp'), this.wide(target));
     this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1) | ipIsSet, undefined);
@@ -226,7 +229,13 @@ export class RegionOps extends RegionMemory {
     this.graph.place((out) => this.#around.goTo(out, block, kind, retired));
     this.#ended = true;
   }
-  override when(condition: Node, then: () => void, otherwise?: () => void): void {
+  /** A jump that goes on in the region in one way only mostly goes there. */
+  get #jumpHint(): Hint {
+    const { behind, target } = this.#around;
+    if (this.#nested > 0 || !isConditional(this.#place.decoded) || (behind === undefined) === (target === undefined)) return undefined;
+    return target === undefined ? 'unlikely' : 'likely';
+  }
+  override when(condition: Node, then: () => void, otherwise?: () => void, hint: Hint = this.#jumpHint): void {
     if (this.#done) return;
     if (condition.constant !== undefined) return condition.constant !== 0n ? then() : otherwise?.();
     const widths = [...this.#widths];
@@ -257,7 +266,7 @@ export class RegionOps extends RegionMemory {
       this.#changed = changed;
       this.#ended = false;
     };
-    this.branchWithFlags(condition, first, otherwise);
+    this.branchWithFlags(condition, first, otherwise, hint);
     endWay();
     for (const n of changedValues) this.known.values[n] = undefined;
     this.#nested--;

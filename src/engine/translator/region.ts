@@ -4,6 +4,7 @@ import { offsetOf } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { cachedRecord, isCached } from '../interpreter/jump-cache.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
+import { type Hint, hinted } from '../wasm/branch-hints.ts';
 import { memoryCode } from '../wasm/graph.ts';
 import { type FunctionBody, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
@@ -205,7 +206,7 @@ export class Region {
     out.push(...get('codePage'), ...get('exitOffset'), Op.i64ExtendI32S, Op.i64Add, Op.localSet, ...unsignedLeb(jump.ip), Op.end);
     if (!this.#profiled) {
       out.push(...get('exit'), ...i32(7), Op.i32And, ...i32(Outcome.goOn), Op.i32Eq, ...isCached(jump), Op.i32And);
-      out.push(Op.if, 0x40, ...cachedRecord(jump), Op.return, Op.end);
+      out.push(hinted(Op.if, 'likely'), 0x40, ...cachedRecord(jump), Op.return, Op.end);
     }
     out.push(Op.localGet, 0, Op.localGet, ...unsignedLeb(jump.ip), ...memoryCode(Op.i64Store, offsetOf('ip')));
     out.push(Op.localGet, 0, ...i32(0), ...memoryCode(Op.i32Store, offsetOf('record')));
@@ -235,10 +236,10 @@ export class Region {
       reach: (target, known) => void this.#reached.set(nodeOf(target), known),
       target: block?.target,
       behind: block?.behind,
-      guesses: [...(block?.guesses ?? []), ...(block?.returnTo === undefined ? [] : [block.returnTo])].map((n) => ({
-        block: n,
-        offset: this.blocks[n]?.offset ?? 0,
-      })),
+      guesses: [
+        ...(block?.guesses ?? []).map((n) => this.#guess(n, undefined)),
+        ...(block?.returnTo === undefined ? [] : [this.#guess(block.returnTo, 'likely')]),
+      ],
       page: block?.dispatches ? { offset: pageOf(block.offset) * pageBytes, map: this.#mapOf(pageOf(block.offset)) } : undefined,
       dispatch: (out, kind, retired) => {
         if (block) this.#addToPage(pageOf(block.offset), out); // a landing expects the address of its own page
@@ -263,6 +264,9 @@ export class Region {
       exit: (out, kind, word, offset) => this.#exit(out, kind, word, offset),
       announceExit: (kind) => this.#announce(kind),
     };
+  }
+  #guess(block: number, hint: Hint): Surroundings['guesses'][number] {
+    return { block, offset: this.blocks[block]?.offset ?? 0, hint };
   }
   #announce(kind: FlagKind): void {
     if (!this.#exitKinds.some((k) => sameKind(k, kind))) this.#exitKinds.push(kind);
@@ -341,7 +345,7 @@ export class Region {
     const kind = this.#isLanding(node) ? vectorKind : this.#kind(node);
     out.push(Op.localGet, ...unsignedLeb(this.#locals.named('fuel')));
     out.push(Op.i32Const, ...signedLeb32(this.#fuelNeeded[node] ?? 0), Op.i32LtS);
-    this.#open(out, Op.if);
+    this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exitUnstarted(node, kind, out);
     this.#close(out);
   }
@@ -363,7 +367,7 @@ export class Region {
     const page = pageOf(target.offset);
     if (page === pageOf(from.offset)) return;
     out.push(...pageIsElsewhere(this.#locals, page, this.#mapOf(page)));
-    this.#open(out, Op.if);
+    this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exit(out, kind, exitWord(Outcome.goOn, retired), target.offset);
     this.#close(out);
   }
@@ -372,7 +376,7 @@ export class Region {
     const kind = this.#kind(to);
     if (kind.rule === 'vector') return;
     out.push(Op.localGet, ...unsignedLeb(this.#locals.named('flagWord')), Op.i32Const, ...signedLeb32(differenceBits), Op.i32And);
-    this.#open(out, Op.if);
+    this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exitUnstarted(to, vectorKind, out);
     this.#close(out);
     const o = this.#plain(vectorKind);

@@ -1,5 +1,6 @@
 /** What the code of one instruction is told of the region, the block and the instructions around it. */
 import type { Decoded } from '../../isa/decode.ts';
+import type { Hint } from '../wasm/branch-hints.ts';
 import type { FlagKind } from './flag-kind.ts';
 import type { RegionLocals } from './region-locals.ts';
 import type { Relative, Window, Windows } from './windows.ts';
@@ -11,7 +12,7 @@ export interface Surroundings {
   /** Numbers of the blocks that may come next; of those that a computed jump may mean, where they begin. */
   readonly target: number | undefined;
   readonly behind: number | undefined;
-  readonly guesses: readonly { readonly block: number; readonly offset: number }[];
+  readonly guesses: readonly { readonly block: number; readonly offset: number; readonly hint: Hint }[];
   /** When a computed jump may go to one of the region's entries: the block's page, and where the records of its instructions are found. */
   readonly page: { readonly offset: number; readonly map: number } | undefined;
   /** Emits the way back to the dispatcher, which goes to the entry that the local `entry` tells. */

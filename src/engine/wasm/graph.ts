@@ -3,6 +3,7 @@
  * goes through a temporary; pure nodes nobody uses vanish. Reads of a local stay reads until the local is set.
  */
 
+import { type Hint, hinted } from './branch-hints.ts';
 import { signedLeb, unsignedLeb, type ValueType } from './module.ts';
 import { Op, Simd } from './opcodes.ts';
 
@@ -32,6 +33,7 @@ type Statement =
   | {
       readonly kind: 'if';
       readonly condition: Node;
+      readonly hint: Hint;
       readonly then: Statement[];
       readonly otherwise: Statement[];
       readonly sets: readonly number[];
@@ -138,10 +140,10 @@ export class Graph {
   place(emit: (out: number[]) => void): void {
     this.#current.push({ kind: 'place', emit });
   }
-  branch(condition: Node, then: () => void, otherwise?: () => void): void {
+  branch(condition: Node, then: () => void, otherwise?: () => void, hint?: Hint): void {
     condition.uses++;
     const sets: number[] = [];
-    const statement = { kind: 'if' as const, condition, then: [] as Statement[], otherwise: [] as Statement[], sets };
+    const statement = { kind: 'if' as const, condition, hint, then: [] as Statement[], otherwise: [] as Statement[], sets };
     const outer = this.#current;
     const outerSets = this.#sets;
     this.#sets = sets;
@@ -201,7 +203,7 @@ export class Graph {
         case 'if':
           for (const local of s.sets) this.#save(local, leaves, out);
           this.#value(s.condition, out);
-          out.push(Op.if, 0x40);
+          out.push(hinted(Op.if, s.hint), 0x40);
           this.#host.enter();
           this.#statements(s.then, out, leaves);
           if (s.otherwise.length > 0) {

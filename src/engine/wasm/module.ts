@@ -1,4 +1,5 @@
 /** Assembles WebAssembly modules byte by byte: types, imports, functions, exports. WebAssembly 2.0, chapter 5. */
+import { hintsOf, hintsSectionName } from './branch-hints.ts';
 
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 /** How types are written. */
@@ -69,6 +70,7 @@ export interface FunctionBody {
   readonly name: string;
   readonly signature: Signature;
   readonly locals: readonly ValueType[];
+  /** Bytes; those of branches may have hints (branch-hints.ts). */
   readonly code: ArrayLike<number>;
 }
 
@@ -107,6 +109,14 @@ export class ModuleBuilder {
     return this.#importedFunctions + this.#functions.push(body) - 1;
   }
 
+  #hints(locals: readonly (readonly number[])[]): number[] {
+    const functions: number[][] = [];
+    for (const [n, f] of this.#functions.entries()) {
+      const hints = hintsOf(f.code, locals[n]?.length ?? 0).map(([at, value]) => [...unsignedLeb(at), 1, value]);
+      if (hints.length > 0) functions.push([...unsignedLeb(this.#importedFunctions + n), ...vector(hints)]);
+    }
+    return functions.length > 0 ? section(0, [...name(hintsSectionName), ...vector(functions)]) : [];
+  }
   bytes(): Uint8Array<ArrayBuffer> {
     const declarations = this.#functions.map((f) => unsignedLeb(this.type(f.signature)));
     const exports = this.#functions.map((f, n) => [...name(f.name), 0, ...unsignedLeb(this.#importedFunctions + n)]);
@@ -120,6 +130,7 @@ export class ModuleBuilder {
       ...section(2, vector(this.#imports)),
       ...section(3, vector(declarations)),
       ...section(7, vector(exports)),
+      ...this.#hints(locals),
       ...[10, ...unsignedLeb(codeSize), ...count],
     ];
     const out = new Uint8Array(head.length + codeSize - count.length);

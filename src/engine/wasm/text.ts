@@ -59,7 +59,7 @@ class Reader {
   byte(): number {
     const byte = this.#code[this.at++];
     if (byte === undefined) throw new Bug('code ends within an instruction');
-    return byte;
+    return byte & 0xff; // without a branch's hint
   }
   unsigned(): number {
     let value = 0;
