@@ -1,5 +1,6 @@
 /** Which entries of the software TLBs are filled, so that a flush costs what is in use. Global pages outlive a change of CR3 (SDM 3A, 4.10.2.4). */
-import { tlbEntryWords } from './state.ts';
+import type { JumpLevels } from './jump-epochs.ts';
+import { tlbEntryWords, userCode } from './state.ts';
 
 const pageBits = 12;
 /** The word of an entry that says in which lists it is: a bit for each, set when it is not. */
@@ -46,10 +47,12 @@ class Entries {
 export class FilledEntries {
   readonly #global: Entries;
   readonly #local: Entries;
-  readonly #flushed: () => void;
+  readonly #flushed: (levels: JumpLevels) => void;
+  /** There is, or was, code at CPL 0 to 2 that a change of CR3 drops. */
+  #hasLocalKernel = false;
 
-  /** `capacity`: how many entries there are, of its own and those that it shares. `flushed` is called after each flush. */
-  constructor(words: Int32Array, context: number, capacity: number, flushed: () => void) {
+  /** `capacity`: how many entries there are, of its own and those that it shares. `flushed` is called after each flush, with whose code was dropped. */
+  constructor(words: Int32Array, context: number, capacity: number, flushed: (levels: JumpLevels) => void) {
     this.#flushed = flushed;
     this.#local = new Entries(words, capacity, 1 << (2 * context));
     this.#global = new Entries(words, capacity, 2 << (2 * context));
@@ -58,13 +61,20 @@ export class FilledEntries {
   note(place: number, global: boolean): void {
     (global ? this.#global : this.#local).add(place);
   }
+  /** Likewise, of the code TLB. */
+  noteCode(place: number, global: boolean, mode: number): void {
+    this.note(place, global);
+    this.#hasLocalKernel ||= !global && (mode & userCode) === 0;
+  }
   flush(): void {
     this.#global.clear();
+    this.#hasLocalKernel = true;
     this.flushLocal();
   }
   flushLocal(): void {
     this.#local.clear();
-    this.#flushed();
+    this.#flushed(this.#hasLocalKernel ? 'all' : 'user');
+    this.#hasLocalKernel = false;
   }
   /** Drops the entries between two places, and so far behind these, that lead to a frame. */
   dropFrame(frame: number, from: number, to: number, second: number): void {

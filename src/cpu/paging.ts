@@ -3,6 +3,7 @@ import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
 import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
+import { levelOfCode } from './jump-epochs.ts';
 import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, secondPlaceOffset, tlbBankBytes, tlbSlotMask, tlbSlotShift, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -194,8 +195,9 @@ export class Paging extends PageWalk {
       const entry = (v.base + codeTlbOffset + codeTlbSlot(low, context | mode)) >>> 2;
       if (v.words[entry] !== ((low & ~0xfff) | context | mode)) continue;
       v.words[entry] = v.words[entry + 1] = -1;
-      v.dropJumps();
+      v.jumps.drop(levelOfCode(mode));
     }
+    v.jumps.dropEvicted(low);
   }
 
   // --- access by TypeScript, by linear address

@@ -30,8 +30,10 @@ export const stateLayout = layout([
   ['length', 4],
   /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (3 bits); low bits of the instruction TLB's tags. */
   ['codeMode', 8],
-  /** Part of the keys in the jump cache: another one whenever a translation of code is dropped. The lowest byte is 0. */
-  ['jumpEpoch', 4],
+  /** Of code at CPL 0 to 2, and at CPL 3: see cpu/jump-epochs.ts. The lowest byte is 0. */
+  ['jumpEpoch', 4, 2],
+  /** The key of what the jump cache knows now: the epoch of the code that runs, and its mode. */
+  ['jumpKey', 4],
   ['interruptShadow', 8],
   /** The same place when MOV SS or POP SS cast the shadow. */
   ['stackShadow', 8],
@@ -137,6 +139,9 @@ export const stateLayout = layout([
   /** Where accesses that are not plain memory leave or find their bytes. */
   ['scratch', 16, 2],
 ] as const);
+
+/** Bit of a code mode: at CPL 3. */
+export const userCode = 8;
 
 export type StateField = keyof typeof stateLayout.fields;
 export const offsetOf = (field: StateField, index = 0): number => stateLayout.fields[field].offset + stateLayout.fields[field].size * index;

@@ -4,9 +4,10 @@ import type { FramePool } from '../memory/pool.ts';
 import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
 import { FilledEntries } from './filled.ts';
+import { JumpEpochs } from './jump-epochs.ts';
 import type { LocalApic } from './local-apic.ts';
 import {
-  At, Cr0, Cr4, Efer, emptyBankOffset, Flag, jumpCacheBytes, jumpCacheOffset, offsetOf, Rights, readTlbOffset, Segment, type StateField, secondPlaceOffset, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces,
+  At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, secondPlaceOffset, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces, userCode,
   vcpuAreaBytes, writeTlbOffset,
 } from './state.ts';
 
@@ -42,9 +43,6 @@ export interface VcpuParts {
   readonly wake: () => void;
 }
 
-/** The lowest byte of a key in the jump cache is the code mode. */
-const jumpEpochStep = 256;
-
 export class Vcpu {
   readonly id: number;
   readonly cpuCount: number;
@@ -64,10 +62,9 @@ export class Vcpu {
   readonly quads: BigUint64Array<ArrayBuffer>;
   /** Entries of the software TLBs in use, by context. */
   readonly #filled: readonly FilledEntries[];
-  /** Survives a reset: entries of before must not be found again. */
-  #jumpEpoch = 0;
   /** The same, of the context in use. */
   filled: FilledEntries;
+  readonly jumps: JumpEpochs;
 
   constructor(parts: VcpuParts) {
     this.id = parts.id;
@@ -85,7 +82,8 @@ export class Vcpu {
     const at = (field: StateField, index = 0): number => (this.base + offsetOf(field, index)) >>> 2;
     this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), cpl: at('cpl'), flags: at('systemFlags'), debug: at('debug', 7) };
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
-    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, n, tlbPlaces, () => this.dropJumps()));
+    this.jumps = new JumpEpochs(this.words, this.base);
+    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, n, tlbPlaces, (levels) => this.jumps.drop(levels)));
     this.filled = this.#filledOf(0);
     this.pool.bytes.fill(0xff, this.base + readTlbOffset, this.base + vcpuAreaBytes);
     this.powerOn();
@@ -182,14 +180,9 @@ export class Vcpu {
     this.set(At.tlbRead, this.base + (checked ? emptyBankOffset : readTlbOffset + context + bank * tlbBankBytes));
     this.set(At.tlbWrite, this.base + (checked ? emptyBankOffset : writeTlbOffset + context + bank * tlbBankBytes));
     const size = this.codeSize;
-    const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? 8 : 0) | ((context / tlbContextBytes) << 4);
+    const mode = (size === 64 ? 2 : size === 32 ? 1 : 0) | (this.floatRestricted ? 4 : 0) | (cpl === 3 ? userCode : 0) | ((context / tlbContextBytes) << 4);
     this.set64(At.codeMode, BigInt(mode));
-  }
-  /** Empties the jump cache. */
-  dropJumps(): void {
-    this.#jumpEpoch = (this.#jumpEpoch + jumpEpochStep) | 0;
-    this.set(At.jumpEpoch, this.#jumpEpoch);
-    if (this.#jumpEpoch === 0) this.pool.bytes.fill(0xff, this.base + jumpCacheOffset, this.base + jumpCacheOffset + jumpCacheBytes);
+    this.jumps.refresh();
   }
   /** Drops every translation of data and code addresses of the context in use. */
   flushTlb(): void {

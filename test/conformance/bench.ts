@@ -122,6 +122,10 @@ export class Bench {
   mapWindowAt(address: number): void {
     this.#space.write64(tables + 0x2000 + (address >>> 21) * 8, BigInt(tables + 0x4000 + 7));
   }
+  /** The code, at an address that lies alike in its 2 MiB too. */
+  mapCodeAt(address: number): void {
+    this.#space.write64(tables + 0x2000 + (address >>> 21) * 8, BigInt(tables + 0x3000 + 7));
+  }
   /** The page behind is the code's own once more. */
   repeatPage(): void {
     this.#space.write64(tables + 0x3000 + (((codeAddress >>> 12) + 1) & 0x1ff) * 8, BigInt(codePage + 0x67));

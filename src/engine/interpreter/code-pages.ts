@@ -79,14 +79,15 @@ export class CodePages {
     try {
       frame = v.space.frameOf(paging.translate(low, high, accessOf(v, 'fetch')));
     } finally {
-      if (frame === 0) v.dropJumps(); // a page fault drops what was known of its page (SDM 3A, 4.10.4.1)
+      if (frame === 0) v.jumps.dropCurrent(); // a page fault drops what was known of its page (SDM 3A, 4.10.4.1)
     }
     if (frame === 0) return { frame, map: 0 };
     const mode = Number(v.get64(At.codeMode));
     const map = this.#map(frame * 8 + (mode & 7));
     const entry = (v.base + codeTlbOffset + codeTlbSlot(low, mode)) >>> 2;
-    v.filled.note(entry, paging.found.global);
-    if (v.words[entry] !== -1 && (v.words[entry] !== ((low & ~0xfff) | mode) || v.words[entry + 1] !== high)) v.dropJumps(); // INVLPG looks for a page in the code TLB only
+    v.filled.noteCode(entry, paging.found.global, mode);
+    const before = v.words[entry] ?? 0;
+    if (before !== -1 && (before !== ((low & ~0xfff) | mode) || v.words[entry + 1] !== high)) v.jumps.evict(before);
     v.words[entry] = (low & ~0xfff) | mode;
     v.words[entry + 1] = high;
     v.words[entry + 2] = map;

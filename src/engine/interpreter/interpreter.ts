@@ -143,7 +143,7 @@ export class Interpreter implements CodeWatch {
     const here = pageBytes - offset;
     const second = this.pages.enter(BigInt.asUintN(v.long ? 64 : 32, linear + BigInt(here)));
     const known = v.words[(map >>> 2) + offset] ?? 0;
-    v.dropJumps();
+    v.jumps.dropCurrent();
     if (known !== 0 && (v.words[(known + Record.second) >>> 2] ?? 0) === second.map) return known;
     const bytes = this.#crossingBytes;
     bytes.fill(0xff);
@@ -193,7 +193,7 @@ export class Interpreter implements CodeWatch {
   #hot(record: number): void {
     const { view } = this.#p.v.pool;
     view.setUint16(record + Record.handler, view.getUint16(record + Record.own, true), true);
-    this.#p.v.dropJumps(); // so that it is counted again when a region is left for it
+    this.#p.v.jumps.dropCurrent(); // so that it is counted again when a region is left for it
     view.setUint16(record + Record.entry, this.#p.v.get(At.hotEntries) / 2, true); // should no region be made of it, it has some time
     this.#translation?.hot(...this.placeOf(record));
   }
@@ -282,7 +282,7 @@ export class Interpreter implements CodeWatch {
     }
     if (!touched) return;
     this.#counts.invalidations++;
-    this.#p.v.dropJumps();
+    this.#p.v.jumps.drop('all');
     const [from, to] = [first << 6, (last + 1) << 6];
     const before = from - longestInstruction + 1;
     this.#translation?.forget(frame, from, to);

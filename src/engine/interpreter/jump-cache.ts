@@ -1,7 +1,7 @@
 /**
  * The jump cache: the records of places in 64-bit code that control jumped to lately, by guest-virtual address. It spares regions and computed jumps the way
  * through the code TLB and the page's map, two lines of the host's cache that are seldom there. An entry is 16 bytes: i64 address, i32 record, i32 key;
- * the key has the code mode and a number that changes whenever a translation of code is dropped (`Vcpu.dropJumps`).
+ * the key has the code mode and a number that changes whenever a translation of code is dropped (cpu/jump-epochs.ts).
  */
 import { jumpCacheMask, jumpCacheOffset, offsetOf } from '../../cpu/state.ts';
 import { memoryCode } from '../wasm/graph.ts';
@@ -21,10 +21,7 @@ export interface JumpLocals {
   readonly entry: number;
 }
 
-const key = [
-  ...[...get(0), ...memoryCode(Op.i32Load, offsetOf('jumpEpoch'))],
-  ...[...get(0), ...memoryCode(Op.i32Load, offsetOf('codeMode')), Op.i32Or],
-];
+const key = [...get(0), ...memoryCode(Op.i32Load, offsetOf('jumpKey'))];
 
 /** Sets `entry`, and leaves 1 when it is for `ip`. */
 export const isCached = ({ ip, entry }: JumpLocals): number[] => [

@@ -2,7 +2,7 @@
  * Meanings as WebAssembly: the verbs that compute values, over a graph of nodes. Where registers, flags and memory are is for the
  * executors to say: the interpreter's handlers find them through a record, the translator's regions keep them in locals.
  */
-import { offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, writeTlbOffset } from '../../cpu/state.ts';
+import { offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, userCode, writeTlbOffset } from '../../cpu/state.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
@@ -199,7 +199,9 @@ export abstract class WasmOps extends WasmValues implements Ops<Node> {
     const banks = this.add32(this.state, this.field('tlbContext'));
     this.setField('tlbRead', this.add32(banks, this.i32(readTlbOffset + bank)));
     this.setField('tlbWrite', this.add32(banks, this.i32(writeTlbOffset + bank)));
-    this.setField('codeMode', this.or(this.and(this.field('codeMode'), this.constant(~8)), this.constant(level === 3 ? 8 : 0)));
+    const mode = this.or(this.and(this.field('codeMode'), this.constant(~userCode)), this.constant(level === 3 ? userCode : 0));
+    this.setField('codeMode', mode);
+    this.setField('jumpKey', this.or(this.wide(this.field('jumpEpoch', level === 3 ? 1 : 0)), mode));
   }
   abstract enterFlat(level: 0 | 3, codeSelector: Node, stackSelector: Node): void;
   abstract ip(): Node;
