@@ -2,8 +2,8 @@
 import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
-import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
 import { levelOfCode } from './jump-epochs.ts';
+import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
 import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, secondPlaceOffset, tlbBankBytes, tlbSlotMask, tlbSlotShift, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 

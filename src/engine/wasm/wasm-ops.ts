@@ -2,7 +2,17 @@
  * Meanings as WebAssembly: the verbs that compute values, over a graph of nodes. Where registers, flags and memory are is for the
  * executors to say: the interpreter's handlers find them through a record, the translator's regions keep them in locals.
  */
-import { offsetOf, Rights, readTlbOffset, Segment, type StateField, stateLayout, tlbBankBytes, userCode, writeTlbOffset } from '../../cpu/state.ts';
+import {
+  offsetOf,
+  Rights,
+  readTlbOffset,
+  Segment,
+  type StateField,
+  stateLayout,
+  tlbBankBytes,
+  userCode,
+  writeTlbOffset,
+} from '../../cpu/state.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { FlagBits, FlagName, FlagRule, Form, Ops, Size } from '../../isa/ops.ts';
