@@ -1,4 +1,5 @@
-/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | sse | memory | patching | groups]]]. Without a seed, one from the clock. */
+/** Lockstep fuzzing of the executors: npm run fuzz [-- SEED [COUNT [instructions | floats | sequences | sse | memory | patching | groups | interrupts]]]. Without a seed, one from the clock. */
+import { interruptedSequences } from '../test/conformance/interrupted.ts';
 import { lockstep, plainFloats } from '../test/conformance/lockstep.ts';
 import { floatSequences, groupSequences, memorySequences, patchingSequences, sequences } from '../test/conformance/sequences.ts';
 
@@ -12,6 +13,7 @@ const kinds = {
   memory: memorySequences,
   patching: patchingSequences,
   groups: groupSequences,
+  interrupts: interruptedSequences,
 } as const;
 const wanted = process.argv[4];
 const step = 2_000;

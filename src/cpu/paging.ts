@@ -4,7 +4,7 @@ import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
 import { levelOfCode } from './jump-epochs.ts';
 import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
-import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, secondPlaceOffset, tlbBankBytes, tlbSlotMask, tlbSlotShift, writeTlbOffset } from './state.ts';
+import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, Segment, secondPlaceOffset, tlbBankBytes, tlbSlotMask, tlbSlotShift, writeTlbOffset } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** Stores one behind the other from the start of a page this far fill it, as far as can be told. */
@@ -29,7 +29,7 @@ export class Paging extends PageWalk {
     if (!v.longActive) return;
     if (canonical(high) && canonical((low >>> 0) + size - 1 > 0xffff_ffff ? high + 1 : high)) return;
     const record = v.get(At.record) >>> 0;
-    const stack = record !== 0 && v.pool.bytes[record + 19] === 2;
+    const stack = record !== 0 ? v.pool.bytes[record + 19] === Segment.ss : v.get(At.inStack) !== 0;
     throw new Fault(stack ? Vector.stack : Vector.protection, 0);
   }
   #alignedOrFault(low: number, size: number): void {

@@ -26,8 +26,9 @@ export const stateLayout = layout([
    */
   ['misses', 4],
   ['missedIn', 4],
-  /** Length of the instruction when no record is current (evaluator). */
+  /** Length of the instruction when no record is current, and 1 while it reaches memory in SS (evaluator). */
   ['length', 4],
+  ['inStack', 4],
   /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (3 bits); low bits of the instruction TLB's tags. */
   ['codeMode', 8],
   /** Of code at CPL 0 to 2, and at CPL 3: see cpu/jump-epochs.ts. The lowest byte is 0. */

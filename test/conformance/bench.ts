@@ -26,6 +26,9 @@ const windowPage = 0x9000;
 /** Mapped behind the code's page; and one that may stand in for the code's page. */
 const nextCodePage = 0xb000;
 const otherCodePage = 0xc000;
+/** The supervisor's, two of them. */
+const kernelPage = 0xd000;
+export const kernelAddress = 0x3000_0000;
 /** Instructions of a run of the engine. */
 const quantum = 100_000;
 const arenaBytes = 4 * 2 ** 20;
@@ -99,6 +102,15 @@ export class Bench {
     };
     map(codeAddress & ~0xfff, codePage, 1, tables + 0x3000);
     map(windowAddress, windowPage, windowBytes / pageBytes, tables + 0x4000);
+    map(kernelAddress, kernelPage, 2, tables + 0x5000);
+    for (const page of [0, 1]) s.write64(tables + 0x5000 + page * 8, BigInt(kernelPage + page * pageBytes + 0x63));
+  }
+  /** The supervisor's two pages. */
+  loadKernel(bytes: Uint8Array): void {
+    this.#space.write(kernelPage, bytes);
+  }
+  kernel(): Uint8Array {
+    return this.#space.read(kernelPage, 2 * pageBytes);
   }
 
   /** `filler`: the bytes that stand behind the code. */
@@ -198,6 +210,18 @@ export class Bench {
     const result = { ...this.#result(fault), left: v.get(At.fuel) };
     v.jump(v.ip);
     return result;
+  }
+  /** The same on the evaluator. */
+  evaluateSteps(instructions: number): Result & { readonly left: number } {
+    let fault: Fault | undefined;
+    let left = instructions;
+    try {
+      for (; left > 0; left--) this.#evaluator.step();
+    } catch (problem) {
+      fault = faultOf(problem);
+      left--;
+    }
+    return { ...this.#result(fault), left };
   }
   /** So many instructions on the interpreter, faults not expected. */
   runFor(instructions: number): void {

@@ -1,6 +1,7 @@
 /** A sample of the fuzzing that `npm run fuzz` does at length: fixed seeds, so that a failure repeats. */
 import { expect, test } from 'vitest';
 import { groups } from './group-programs.ts';
+import { interruptedSequences } from './interrupted.ts';
 import { lockstep, plainFloats } from './lockstep.ts';
 import { floatSequences, groupSequences, memorySequences, patchingSequences, sequences } from './sequences.ts';
 
@@ -39,4 +40,13 @@ test('interpreter and translator do the same with 400 random programs that write
 test('groups of instructions with handlers together do in 3,000 random programs what they do one by one', { timeout: 120_000 }, () => {
   expect(groups.length).toBeGreaterThan(100);
   expect(groupSequences(9_000_000, 3_000).failures).toEqual([]);
+});
+
+test('evaluator, interpreter and translator do the same with 500 random programs that interrupts come into anywhere', {
+  timeout: 120_000,
+}, () => {
+  const report = interruptedSequences(11_000_000, 500);
+  expect(report.failures).toEqual([]);
+  expect(report.interrupts).toBeGreaterThan(report.cases * 4);
+  expect(report.regions).toBeGreaterThan(report.cases);
 });

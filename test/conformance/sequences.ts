@@ -10,14 +10,14 @@ import { patchingProgram } from './patching-programs.ts';
 
 const longest = 8;
 /** A jump to itself, at even addresses. */
-const wait = [0xeb, 0xfe];
+export const wait = [0xeb, 0xfe];
 
-interface Program {
+export interface Program {
   readonly code: Uint8Array;
   readonly before: Case['before'];
 }
 /** Instructions of several cases one after another, with the state of the first, and sometimes a loop around them. */
-function program(seed: number): Program | undefined {
+export function program(seed: number): Program | undefined {
   const random = new SeededRandom(BigInt(seed));
   const count = 1 + random.below(longest);
   const cases = Array.from({ length: count }, (_, n) => makeCase(seed * longest + n)).filter((c) => c !== undefined);
@@ -47,10 +47,10 @@ export const memorySequences = (first: number, count: number): SequencesReport =
 export const floatSequences = (first: number, count: number): SequencesReport => compare(sse, first, count);
 export const patchingSequences = (first: number, count: number): SequencesReport => compare(patching, first, count);
 
-type SequencesReport = LockstepReport & { readonly regions: number };
+export type SequencesReport = LockstepReport & { readonly regions: number };
 
 /** Lengths of pieces after each of which the state is compared: an interrupt may come there. */
-function* piecesOf(seed: number, steps: number): Generator<number> {
+export function* piecesOf(seed: number, steps: number): Generator<number> {
   const random = new SeededRandom(BigInt(seed));
   const isCut = random.below(2) === 0;
   for (let left = steps; left > 0; ) {

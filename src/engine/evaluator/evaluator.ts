@@ -348,12 +348,17 @@ export class Evaluator {
     const d = this.#fetch();
     if (typeof d === 'string') throw d === 'undefined' ? new Fault(Vector.undefined) : new Fault(Vector.protection, 0);
     v.set(At.length, d.length);
+    v.set(At.inStack, (d.memory?.segment ?? Segment.ss) === Segment.ss ? 1 : 0);
     const o = new EvaluatorOps(this.#p, d);
     const kind = v.floatRestricted ? needsFloat(d.row) : undefined;
     if (kind) o.helper(kind === 'x87' ? 'checkFloat' : 'checkVector');
     const [a, b, c] = d.operands.map((operand) => new EvaluatorOperand(o, d, operand));
     const absent = undefined as unknown as Operand<bigint>;
-    d.row.meaning(o, d.form as Form, a ?? absent, b ?? absent, c ?? absent);
+    try {
+      d.row.meaning(o, d.form as Form, a ?? absent, b ?? absent, c ?? absent);
+    } finally {
+      v.set(At.inStack, 0);
+    }
     if (!o.jumped) v.jump(v.nextIp);
   }
 
