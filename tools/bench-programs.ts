@@ -48,6 +48,28 @@ function pythonFiles(): CpioMember[] {
   return [...at(own), cpioProgram('bin/python3', readFileSync(python)), cpioFile('src/python.py', readFileSync('bench/python.py'))];
 }
 
+function luajitFiles(): CpioMember[] {
+  const luajit = text('sh', '-c', 'command -v luajit').trim();
+  return [
+    ...at(librariesOf(luajit)),
+    cpioProgram('bin/luajit', readFileSync(luajit)),
+    cpioFile('src/luajit.lua', readFileSync('bench/luajit.lua')),
+  ];
+}
+/** SpiderMonkey, as GNOME's JavaScript uses it: with the descriptions of the libraries that it loads at its start. */
+function javascriptFiles(): CpioMember[] {
+  const gjs = text('sh', '-c', 'command -v gjs-console').trim();
+  const libraries = librariesOf(gjs);
+  const folder = '/usr/lib/x86_64-linux-gnu';
+  const names = ['GLib-2.0', 'GObject-2.0', 'Gio-2.0'].map((name) => `girepository-1.0/${name}`);
+  const descriptions = [...names, 'gjs/girepository-1.0/GjsPrivate-1.0'].map((name) => `${folder}/${name}.typelib`);
+  return [
+    ...at([...libraries, ...descriptions]),
+    cpioProgram('bin/gjs', readFileSync(gjs)),
+    cpioFile('src/javascript.js', readFileSync('bench/javascript.js')),
+  ];
+}
+
 interface Program {
   /** What this machine must have. */
   readonly needs: string;
@@ -57,6 +79,8 @@ const programs: Readonly<Record<string, Program>> = {
   compiling: { needs: 'gcc', files: compilerFiles },
   sqlite: { needs: 'sqlite3', files: sqliteFiles },
   python: { needs: python, files: pythonFiles },
+  luajit: { needs: 'luajit', files: luajitFiles },
+  javascript: { needs: 'gjs-console', files: javascriptFiles },
 };
 /** The rows that need such a program. */
 export const programRows: readonly string[] = Object.keys(programs);
