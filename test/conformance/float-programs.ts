@@ -60,7 +60,7 @@ function instruction(r: SeededRandom, size: 32 | 64): number[] {
     ...more,
   ];
   const arithmetic = [0x58, 0x59, 0x5c, 0x5e, 0x58, 0x59, 0x51, 0x5d, 0x5f];
-  switch (r.below(12)) {
+  switch (r.below(13)) {
     case 0:
       return bytes(packed, arithmetic[r.below(arithmetic.length)] ?? 0x58);
     case 1:
@@ -75,6 +75,8 @@ function instruction(r: SeededRandom, size: 32 | 64): number[] {
       return bytes(scalar, 0x5a); // to the other size
     case 6:
       return [...scalar, ...(r.below(2) === 0 ? [0x48] : []), 0x0f, [0x2a, 0x2c, 0x2d][r.below(3)] ?? 0x2a, 0xc0 | (1 << 3) | from]; // cvtsi2sd, cvttsd2si, cvtsd2si: RCX or XMM1
+    case 7:
+      return [0x66, 0x0f, 0x3a, size === 64 ? 0x0b : 0x0a, ...operand.map((b) => b & 0xff), r.below(16)]; // roundsd, roundss
     default:
       return bytes(scalar, arithmetic[r.below(arithmetic.length)] ?? 0x58);
   }

@@ -35,6 +35,12 @@ const arithmetic = {
 } as const;
 /** For bits shifted up by 1 (or 33), so that the sign is gone: where the exponent begins, and its largest value. */
 const exponent = { 32: { shift: 33n, unit: 56n, top: 0xffn }, 64: { shift: 1n, unit: 53n, top: 0x7ffn } } as const;
+/** By the rounding control of MXCSR and of the constant that ROUNDSS and ROUNDSD have. */
+const roundings = {
+  32: [Float.f32Nearest, Float.f32Floor, Float.f32Ceil, Float.f32Trunc],
+  64: [Float.f64Nearest, Float.f64Floor, Float.f64Ceil, Float.f64Trunc],
+} as const;
+const Rounding = { control: 3, asMxcsr: 4, silent: 8 } as const;
 const bias = { 32: 127n, 64: 1023n } as const;
 
 /** What an instruction's code knows of its operands. */
@@ -52,7 +58,7 @@ export function hostFloat(
   a: Node,
   b: Node,
   { isKnown, toFloat }: Numbers,
-  predicate = 0,
+  constant = 0,
 ): HostFloat | undefined {
   const i64 = (value: bigint): Node => graph.constant('i64', value);
   const quad = (code: number, x: Node, y: Node): Node => graph.node('i64', [code], [x, y], true);
@@ -162,11 +168,11 @@ export function hostFloat(
     case 'max':
       return exact(both(), () => graph.node('i64', [Op.select], [a, b, compare(less, b, a)], true));
     case 'compare': {
-      const how = [equal, less, notMore][predicate & 3];
+      const how = [equal, less, notMore][constant & 3];
       const value = (): Node => {
         const found = how ? compare(how, a, b) : graph.constant('i32', 0n); // unordered: never, of plain numbers
         const mask = size === 64 ? -1n : 0xffff_ffffn;
-        const [yes, no] = predicate & 4 ? [0n, mask] : [mask, 0n];
+        const [yes, no] = constant & 4 ? [0n, mask] : [mask, 0n];
         return graph.node('i64', [Op.select], [i64(yes), i64(no), found], true, size);
       };
       return exact(both(), value);
@@ -213,6 +219,16 @@ export function hostFloat(
         return { value, safe: undefined, isExact: () => sameDouble(back(), double(a)) };
       };
       return { mode: 2, plain: exponentIn(a, size, 0n, range), compute };
+    }
+    case 'round': {
+      const code = roundings[size][(constant & Rounding.asMxcsr) !== 0 ? 0 : constant & Rounding.control];
+      if (code === undefined) return undefined;
+      const compute = (): Computed => {
+        const rounded = graph.node(type(size), [code], [toFloat(a, size)], true);
+        const value = toBits(rounded, size);
+        return { value, safe: undefined, isExact: () => sameDouble(double(value), double(a)) };
+      };
+      return { mode: (constant & Rounding.silent) !== 0 ? 1 : 2, plain: isKnown(a) ? undefined : isPlain(a, size), compute };
     }
     case 'toOther': {
       const other: Size = size === 64 ? 32 : 64;
