@@ -2,19 +2,17 @@
 import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import { type Decoded, Decoder } from '../../isa/decode.ts';
-import { pageBytes } from '../../memory/pool.ts';
+import { Decoder } from '../../isa/decode.ts';
 import { calleeSignature, regionCallees } from '../interpreter/callees.ts';
 import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
-import type { Parts } from '../interpreter/outcomes.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
-import { type Block, type Code, discover, pageOf, type Step, type Trait } from './discover.ts';
+import { type Block, discover, type Step, type Trait } from './discover.ts';
+import { type Hot, PageView } from './page-view.ts';
 import { Region } from './region.ts';
-import { traitOf } from './trait.ts';
 
 /** So many hot places make a module; fewer do after they have waited for so many runs of the engine. */
 const batch = 32;
@@ -28,12 +26,6 @@ const instructionsPerMiss = 1000;
 
 /** When there are too many regions, one in so many goes. */
 const evictedPart = 8;
-/** So many targets of a computed jump are remembered. */
-const targetsMax = 24;
-
-/** How far apart the pages of a region may lie. */
-const distanceMax = 1n << 31n;
-
 /** What the records of a place hold. */
 interface Entry {
   readonly slot: number;
@@ -51,119 +43,10 @@ interface Installed {
   readonly ranges: readonly Range[];
   readonly entries: readonly (readonly [page: number, offset: number])[];
 }
-/** Hot places of a page, with its guest-virtual address and the code mode when they were met. */
-interface Hot {
-  readonly address: bigint;
-  readonly mode: number;
-  readonly offsets: Set<number>;
-}
 interface Made {
   readonly region: Region;
   readonly view: PageView;
   readonly body: FunctionBody;
-}
-
-/** What decides, beside the shape, whether and how an instruction is translated: a shift's count as far as it is looked at, a control register's number. */
-const constantKind = ({ immediates, row, operands }: Decoded): number => {
-  if (immediates.length > 0 && row.operands.includes('Ib')) return Number((immediates[0] ?? 0n) & 63n);
-  return operands.find((o) => o.kind === 'control')?.number ?? 0;
-};
-
-/** The pages around a region's first page, as the code TLB has them. */
-class PageView implements Code {
-  readonly restricted: boolean;
-  readonly #p: Processor;
-  readonly #decoder: Decoder;
-  readonly #interpreter: Interpreter;
-  readonly #translator: Translator;
-  readonly #first: number;
-  readonly #address: bigint;
-  readonly #mode: number;
-  readonly #pages = new Map<number, number | undefined>();
-  readonly #traits: ShapeMap<Trait>;
-
-  constructor(
-    p: Processor,
-    interpreter: Interpreter,
-    translator: Translator,
-    decoder: Decoder,
-    traits: ShapeMap<Trait>,
-    page: number,
-    { address, mode }: Pick<Hot, 'address' | 'mode'>,
-  ) {
-    this.#p = p;
-    this.#interpreter = interpreter;
-    this.#translator = translator;
-    this.#decoder = decoder;
-    this.#traits = traits;
-    this.#first = page;
-    this.#address = address;
-    this.#mode = mode;
-    this.restricted = (page & 4) !== 0;
-  }
-  /** Frame * 8 + mode of a page, counted from the region's first; undefined when it is not known now. */
-  page(number: number): number | undefined {
-    if (number === 0) return this.#first;
-    if (!this.#pages.has(number)) {
-      const found = this.#interpreter.pages.pageAt(this.#address + BigInt(number * pageBytes), this.#mode);
-      this.#pages.set(number, found !== undefined && (found & 7) === (this.#first & 7) ? found : undefined);
-    }
-    return this.#pages.get(number);
-  }
-  /** Guest-virtual. */
-  address(offset: number): bigint {
-    return BigInt.asUintN(64, this.#address + BigInt(offset));
-  }
-  /** As a page and an offset in it. */
-  place(offset: number): readonly [page: number | undefined, offset: number] {
-    const number = pageOf(offset);
-    return [this.page(number), offset - number * pageBytes];
-  }
-  at(offset: number): Decoded | undefined {
-    const [page, within] = this.place(offset);
-    if (page === undefined) return undefined;
-    const start = Math.floor(page / 8) * pageBytes;
-    const decoded = this.#decoder.decode(this.#p.v.pool.bytes, start + within, start + pageBytes, 64);
-    return typeof decoded === 'string' ? undefined : decoded;
-  }
-  trait(decoded: Decoded): Trait {
-    const kind = constantKind(decoded);
-    let trait = this.#traits.get(decoded, kind);
-    if (!trait) {
-      trait = traitOf(decoded, this.restricted);
-      this.#traits.set(decoded, trait, kind);
-    }
-    return trait;
-  }
-  learned(offset: number): readonly number[] {
-    const [page, within] = this.place(offset);
-    if (page === undefined) return [];
-    const distances = this.#interpreter.learned(page, within).map((address) => BigInt.asIntN(64, address - this.#address));
-    return distances.filter((d) => d > -distanceMax && d < distanceMax).map(Number);
-  }
-  targets(offset: number): readonly number[] {
-    const [page, within] = this.place(offset);
-    if (page === undefined) return [];
-    const known = this.#translator.targetsOf(page, within);
-    for (const target of this.learned(offset)) if (known.size < targetsMax) known.add(target - offset);
-    return [...known].map((distance) => offset + distance);
-  }
-  outcomes(offset: number): Parts | undefined {
-    const [page, within] = this.place(offset);
-    return page === undefined ? undefined : this.#interpreter.outcomes(page, within);
-  }
-  isCounted(offset: number): boolean {
-    const [page, within] = this.place(offset);
-    return page !== undefined && this.#interpreter.isCounted(page, within);
-  }
-  heat(offset: number): number {
-    const [page, within] = this.place(offset);
-    return page === undefined ? 0 : this.#interpreter.heat(page, within);
-  }
-  isWanted(offset: number): boolean {
-    const [page, within] = this.place(offset);
-    return page !== undefined && this.#translator.isWanted(page, within);
-  }
 }
 
 /** The bytes that blocks were made of. */
