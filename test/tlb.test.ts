@@ -14,7 +14,7 @@ function table(entries: number) {
     words.set([page, 0, frame * 4096 - page], entry * entryWords);
   };
   const filled = (): number[] => Array.from({ length: entries }, (_, n) => n).filter((n) => words[n * entryWords] !== -1);
-  return { fill, filled, listsOf: (context: number) => new FilledEntries(words, context, entries, () => {}) };
+  return { fill, filled, listsOf: (context: number) => new FilledEntries(words, context, entries, words.length, () => {}) };
 }
 
 test('a change of CR3 drops what is not global, however often entries were filled; a flush drops all', () => {

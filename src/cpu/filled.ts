@@ -23,14 +23,18 @@ class Entries {
     this.#words[place + listed] = lists & ~this.#bit;
     this.#places[this.#count++] = place;
   }
-  clear(): void {
+  /** Says whether code at CPL 0 to 2 was among them; the code TLB begins at `code`. */
+  clear(code: number): boolean {
     const words = this.#words;
+    let hadKernelCode = false;
     for (let n = 0; n < this.#count; n++) {
       const place = this.#places[n] ?? 0;
+      hadKernelCode ||= place >= code && words[place] !== -1 && ((words[place] ?? 0) & userCode) === 0;
       words[place] = words[place + 1] = -1;
       words[place + listed] = (words[place + listed] ?? 0) | this.#bit;
     }
     this.#count = 0;
+    return hadKernelCode;
   }
   clearFrame(frame: number, from: number, to: number, second: number): void {
     const words = this.#words;
@@ -48,11 +52,13 @@ export class FilledEntries {
   readonly #global: Entries;
   readonly #local: Entries;
   readonly #flushed: (levels: JumpLevels) => void;
-  /** There is, or was, code at CPL 0 to 2 that a change of CR3 drops. */
+  readonly #code: number;
+  /** There was code at CPL 0 to 2 that a change of CR3 drops, though another page may have its place by now. */
   #hasLocalKernel = false;
 
-  /** `capacity`: how many entries there are, of its own and those that it shares. `flushed` is called after each flush, with whose code was dropped. */
-  constructor(words: Int32Array, context: number, capacity: number, flushed: (levels: JumpLevels) => void) {
+  /** `capacity`: how many entries there are, of its own and those that it shares. `flushed` is called after each flush, with whose code was dropped. The code TLB begins at `code`. */
+  constructor(words: Int32Array, context: number, capacity: number, code: number, flushed: (levels: JumpLevels) => void) {
+    this.#code = code;
     this.#flushed = flushed;
     this.#local = new Entries(words, capacity, 1 << (2 * context));
     this.#global = new Entries(words, capacity, 2 << (2 * context));
@@ -67,13 +73,14 @@ export class FilledEntries {
     this.#hasLocalKernel ||= !global && (mode & userCode) === 0;
   }
   flush(): void {
-    this.#global.clear();
+    this.#global.clear(this.#code);
     this.#hasLocalKernel = true;
     this.flushLocal();
   }
   flushLocal(): void {
-    this.#local.clear();
-    this.#flushed(this.#hasLocalKernel ? 'all' : 'user');
+    // a global page may have the place of one that was not, of another context too: it leaves the code TLB now, and INVLPG would not find it
+    const hadKernelCode = this.#local.clear(this.#code);
+    this.#flushed(this.#hasLocalKernel || hadKernelCode ? 'all' : 'user');
     this.#hasLocalKernel = false;
   }
   /** Drops the entries between two places, and so far behind these, that lead to a frame. */

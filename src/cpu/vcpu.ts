@@ -7,7 +7,7 @@ import { FilledEntries } from './filled.ts';
 import { JumpEpochs } from './jump-epochs.ts';
 import type { LocalApic } from './local-apic.ts';
 import {
-  At, Cr0, Cr4, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, secondPlaceOffset, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces, userCode,
+  At, Cr0, Cr4, codeTlbOffset, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, secondPlaceOffset, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces, userCode,
   vcpuAreaBytes, writeTlbOffset,
 } from './state.ts';
 
@@ -83,7 +83,7 @@ export class Vcpu {
     this.#at = { cr0: at('cr0'), cr3: at('cr3'), cr4: at('cr4'), efer: at('efer'), cpl: at('cpl'), flags: at('systemFlags'), debug: at('debug', 7) };
     this.quads = new BigUint64Array(parts.pool.memory.buffer as ArrayBuffer);
     this.jumps = new JumpEpochs(this.words, this.base);
-    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, n, tlbPlaces, (levels) => this.jumps.drop(levels)));
+    this.#filled = Array.from({ length: tlbContexts }, (_, n) => new FilledEntries(this.words, n, tlbPlaces, (this.base + codeTlbOffset) >>> 2, (levels) => this.jumps.drop(levels)));
     this.filled = this.#filledOf(0);
     this.pool.bytes.fill(0xff, this.base + readTlbOffset, this.base + vcpuAreaBytes);
     this.powerOn();
