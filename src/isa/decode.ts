@@ -41,7 +41,8 @@ export type DecodeFailure = 'undefined' | 'long' | 'short';
 export type CodeSize = 16 | 32 | 64;
 
 const plainNop = row('nop', 0x90, '', nothing);
-const longestInstruction = 15;
+/** Bytes. */
+export const longestInstruction = 15;
 
 /** What prefix bytes say, by byte; 0 for those that are none. */
 const Prefix = { operand: 1, address: 2, lock: 3, rep: 4, legacySegment: 5, segment: 6, rex: 7 } as const;

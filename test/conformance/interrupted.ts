@@ -12,7 +12,7 @@ import { memoryProgram } from './memory-programs.ts';
 import { type Program, program, type SequencesReport, wait } from './sequences.ts';
 
 /** Offsets in the supervisor's pages. */
-const At0 = { gdt: 0, tss: 0x100, idt: 0x200, handler: 0x800, counter: 0xff8, stackEnd: 0x2000 } as const;
+const Layout = { gdt: 0, tss: 0x100, idt: 0x200, handler: 0x800, counter: 0xff8, stackEnd: 0x2000 } as const;
 const vector = 0x30;
 const idtLimit = (vector + 1) * 16 - 1;
 const steps = 500;
@@ -23,7 +23,7 @@ const kernelCode = 8;
 /** Saves two registers, adds what was saved to R15, counts in memory in a loop, and returns. */
 function handler(random: SeededRandom): number[] {
   const loop = [0x48, 0xff, 0x04, 0x25, 0, 0, 0, 0, 0xfe, 0xcb, 0x75, 0xf4]; // inc qword [counter]; dec bl; jnz
-  const counter = kernelAddress + At0.counter;
+  const counter = kernelAddress + Layout.counter;
   for (let n = 0; n < 4; n++) loop[4 + n] = (counter >>> (8 * n)) & 0xff;
   return [
     ...[0x50, 0x53], // push rax, rbx
@@ -40,25 +40,25 @@ function kernelBytes(random: SeededRandom): Uint8Array {
   const bytes = new Uint8Array(0x2000);
   const view = new DataView(bytes.buffer);
   const put = (at: number, value: bigint): void => view.setBigUint64(at, value, true);
-  put(At0.gdt + kernelCode, 0x00af_9b00_0000_ffffn);
-  put(At0.gdt + 0x28, 0x00cf_f300_0000_ffffn);
-  put(At0.gdt + 0x30, 0x00af_fb00_0000_ffffn);
-  put(At0.tss + 4, BigInt(kernelAddress + At0.stackEnd));
-  const entry = BigInt(kernelAddress + At0.handler);
-  put(At0.idt + vector * 16, (entry & 0xffffn) | (BigInt(kernelCode) << 16n) | (0x8e00n << 32n) | ((entry >> 16n) << 48n));
-  put(At0.idt + vector * 16 + 8, entry >> 32n);
-  bytes.set(handler(random), At0.handler);
+  put(Layout.gdt + kernelCode, 0x00af_9b00_0000_ffffn);
+  put(Layout.gdt + 0x28, 0x00cf_f300_0000_ffffn);
+  put(Layout.gdt + 0x30, 0x00af_fb00_0000_ffffn);
+  put(Layout.tss + 4, BigInt(kernelAddress + Layout.stackEnd));
+  const entry = BigInt(kernelAddress + Layout.handler);
+  put(Layout.idt + vector * 16, (entry & 0xffffn) | (BigInt(kernelCode) << 16n) | (0x8e00n << 32n) | ((entry >> 16n) << 48n));
+  put(Layout.idt + vector * 16 + 8, entry >> 32n);
+  bytes.set(handler(random), Layout.handler);
   return bytes;
 }
 function load(bench: Bench, p: Program, kernel: Uint8Array): void {
   bench.loadKernel(kernel);
   bench.load(p, wait);
   const { v } = bench.processor;
-  v.set64(At.gdtBase, BigInt(kernelAddress + At0.gdt));
+  v.set64(At.gdtBase, BigInt(kernelAddress + Layout.gdt));
   v.set(At.gdtLimit, 0x3f);
-  v.set64(At.idtBase, BigInt(kernelAddress + At0.idt));
+  v.set64(At.idtBase, BigInt(kernelAddress + Layout.idt));
   v.set(At.idtLimit, idtLimit);
-  v.set64(At.segmentBase, BigInt(kernelAddress + At0.tss), Segment.tr);
+  v.set64(At.segmentBase, BigInt(kernelAddress + Layout.tss), Segment.tr);
   v.set(At.segmentLimit, 0x67, Segment.tr);
   v.set(At.segmentRights, 0x8b, Segment.tr);
 }

@@ -3,7 +3,7 @@
 import { Fault, Vector } from '../../cpu/fault.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import { type Decoded, Decoder } from '../../isa/decode.ts';
+import { type Decoded, Decoder, longestInstruction } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
@@ -12,7 +12,7 @@ import { longestGroup } from './groups.ts';
 import { Handlers } from './handlers.ts';
 import { type Parts, partsOf } from './outcomes.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
-import { longestInstruction, RecordWriter } from './record-writer.ts';
+import { RecordWriter } from './record-writer.ts';
 import type { Translation } from './translation.ts';
 
 const longestTrace = 64;
@@ -123,7 +123,8 @@ export class Interpreter implements CodeWatch {
       words[(map >>> 2) + offset] = record;
       this.#place(record, frame * 8 + mode, offset, first === 0);
       first ||= record;
-      if (target >= 0 && target <= offset) this.#countTarget(words[(map >>> 2) + target] ?? 0);
+      const back = target >= 0 && target <= offset ? (words[(map >>> 2) + target] ?? 0) : 0;
+      if (back !== 0) this.#count(back); // the target of a jump back is a place worth counting
       offset += written.length;
       ended = written.ends;
     }
@@ -185,10 +186,6 @@ export class Interpreter implements CodeWatch {
     if (!this.#translation || (view.getUint32(record + Record.page, true) & 3) !== longCode) return;
     if (view.getUint16(record + Record.handler, true) === view.getUint16(record + Record.own, true))
       view.setUint16(record + Record.handler, countHandler, true);
-  }
-  /** The target of a jump back is a place worth counting. */
-  #countTarget(record: number): void {
-    if (record !== 0) this.#count(record);
   }
   #hot(record: number): void {
     const { view } = this.#p.v.pool;

@@ -1,7 +1,7 @@
 /** Writes decoded instructions as records, and the records between traces. */
 import type { Processor } from '../../cpu/processor.ts';
 import { offsetOf } from '../../cpu/state.ts';
-import type { Decoded, DecodedOperand, DecodeFailure, Decoder } from '../../isa/decode.ts';
+import { type Decoded, type DecodedOperand, type DecodeFailure, type Decoder, longestInstruction } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodePages } from './code-pages.ts';
 import type { Way } from './groups.ts';
@@ -10,9 +10,6 @@ import type { Handlers } from './handlers.ts';
 import { noOutcomes } from './outcomes.ts';
 import { Record, recordBytes } from './record.ts';
 import { Templates } from './templates.ts';
-
-/** Bytes. */
-export const longestInstruction = 15;
 
 /** An instruction with its record. */
 export interface Written {

@@ -2,8 +2,8 @@
  * Records of instructions that were met before: those with the same prefixes, opcode, ModRM and SIB differ in displacement and immediate only, so most
  * instructions of 64-bit code are not decoded but copied. What is not in the cache, or not of this kind, is the decoder's.
  */
-import type { Decoded } from '../../isa/decode.ts';
-import { encodingsFor } from '../../isa/encodings.ts';
+import { type Decoded, longestInstruction } from '../../isa/decode.ts';
+import { encodingsFor, mapSize } from '../../isa/encodings.ts';
 import type { Feature } from '../../isa/instruction.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { isFar, isFarRelative, isRelative } from './handler.ts';
@@ -12,8 +12,6 @@ import { Record, recordBytes } from './record.ts';
 /** A power of two; each place holds what was met last of those that share it. */
 const places = 32_768;
 const placeShift = 32 - Math.log2(places);
-/** An instruction may have so many bytes. */
-const longestInstruction = 15;
 const recordWords = recordBytes / 4;
 
 /** Words of a place: the key's two, what is to be filled in, the record. */
@@ -97,7 +95,7 @@ export class Templates {
       byte = bytes[at++] as number;
       const map = byte === 0x38 ? 2 : byte === 0x3a ? 3 : 1;
       if (map !== 1) byte = bytes[at++] as number;
-      opcode = map * 256 + byte;
+      opcode = map * mapSize + byte;
     }
     const known = this.#known[opcode];
     if (known === Known.none) return false;
