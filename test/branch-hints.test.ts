@@ -1,7 +1,7 @@
 /** Hints stand where the branches are, and the module is the same without them. */
 import { expect, test } from 'vitest';
 import { hinted, hintsSectionName } from '../src/engine/wasm/branch-hints.ts';
-import { ModuleBuilder, typeByte } from '../src/engine/wasm/module.ts';
+import { Imports, ModuleBuilder, typeByte } from '../src/engine/wasm/module.ts';
 import { Op } from '../src/engine/wasm/opcodes.ts';
 
 const signature = { parameters: ['i32'], results: ['i32'] } as const;
@@ -10,8 +10,9 @@ const code = (ifOp: number, brIfOp: number): number[] => [
   ...[Op.localGet, 0, brIfOp, 0],
 ];
 const bytesWith = (ifOp: number, brIfOp: number): Uint8Array<ArrayBuffer> => {
-  const module = new ModuleBuilder();
-  module.importFunction('f', signature);
+  const imports = new Imports();
+  imports.function('f', signature);
+  const module = new ModuleBuilder(imports);
   module.add({ name: 'plain', signature, locals: [], code: [Op.localGet, 0] });
   module.add({ name: 'hinted', signature, locals: ['i32', 'i64'], code: code(ifOp, brIfOp) });
   return module.bytes();

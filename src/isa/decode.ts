@@ -59,7 +59,8 @@ const noImmediates: readonly bigint[] = [];
 
 /** One instruction at a time; what its parts have in common lies in fields, since this runs for every instruction that a guest ever executes. */
 export class Decoder {
-  readonly #opcodes: readonly (OpcodeRows | undefined)[];
+  /** The rows by map and byte; see `encodingsFor`. */
+  readonly opcodes: readonly (OpcodeRows | undefined)[];
   readonly #pauses: boolean;
   // the instruction at hand
   #bytes: Uint8Array = new Uint8Array(16);
@@ -89,7 +90,7 @@ export class Decoder {
   #absolute: MemoryOperand | undefined;
 
   constructor(features: ReadonlySet<Feature>) {
-    this.#opcodes = encodingsFor(features);
+    this.opcodes = encodingsFor(features);
     // PAUSE matters where a hypervisor may want to see it
     this.#pauses = features.has('vmx') || features.has('svm');
   }
@@ -212,7 +213,7 @@ export class Decoder {
       if (map !== 1) byte = this.#byte();
     }
     this.#opcode = map * mapSize + byte;
-    return this.#opcodes[this.#opcode];
+    return this.opcodes[this.#opcode];
   }
   #vexRows(lead: number): OpcodeRows | undefined {
     if (this.#rex || this.#lock || this.#rep || this.#operandPrefix) return undefined;
@@ -234,7 +235,7 @@ export class Decoder {
     this.#vex = true;
     this.#vexRegister = (~second >> 3) & 15;
     this.#opcode = map * mapSize + this.#byte();
-    return this.#opcodes[this.#opcode];
+    return this.opcodes[this.#opcode];
   }
 
   #select(encodings: readonly Encoding[]): Encoding | undefined {

@@ -28,6 +28,7 @@ function makeWriter(bytes: Uint8Array<ArrayBuffer>) {
   const pages = { room: () => arena, allocate: () => arena } as unknown as CodePages;
   const handlers = { of: (d: Decoded) => number(shapeKey(d)), failure: number } as unknown as Handlers;
   const counting = {
+    opcodes: decoder.opcodes,
     decode: (...args: Parameters<Decoder['decode']>) => {
       counts.decoded++;
       return decoder.decode(...args);

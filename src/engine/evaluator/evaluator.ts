@@ -10,7 +10,7 @@ import type { Processor } from '../../cpu/processor.ts';
 import { linearAddress } from '../../cpu/segments.ts';
 import { At, Flag, offsetOf, Segment, stateLayout } from '../../cpu/state.ts';
 import { enterFlat } from '../../cpu/transfers.ts';
-import { type Decoded, type DecodedOperand, Decoder } from '../../isa/decode.ts';
+import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
@@ -333,11 +333,9 @@ class EvaluatorOperand implements Operand<bigint> {
 
 export class Evaluator {
   readonly #p: Processor;
-  readonly #decoder: Decoder;
 
   constructor(p: Processor) {
     this.#p = p;
-    this.#decoder = new Decoder(p.v.model.instructions);
   }
 
   /** One instruction, or one iteration of a REP. Faults of the guest are thrown. */
@@ -376,10 +374,10 @@ export class Evaluator {
     };
     const here = Math.min(16, pageBytes - Number(linear & 0xfffn));
     read(linear, 0, here);
-    const first = this.#decoder.decode(bytes, 0, here, v.codeSize);
+    const first = this.#p.decoder.decode(bytes, 0, here, v.codeSize);
     if (first !== 'short') return first;
     read(u(linear + BigInt(here)), here, 16 - here);
-    const whole = this.#decoder.decode(bytes, 0, 16, v.codeSize);
+    const whole = this.#p.decoder.decode(bytes, 0, 16, v.codeSize);
     return whole === 'short' ? 'long' : whole;
   }
 }

@@ -4,9 +4,9 @@
  */
 import { offsetOf } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
-import { memoryCode } from '../wasm/graph.ts';
-import { type ModuleBuilder, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
+import type { ModuleBuilder } from '../wasm/module.ts';
 import { Float, Op } from '../wasm/opcodes.ts';
+import { call, get, i32, i64, memoryCode } from '../wasm/pieces.ts';
 
 export type FastFloat =
   | 'add'
@@ -42,10 +42,6 @@ const truncateToI64 = { 32: [0xfc, 4], 64: [0xfc, 6] } as const; // saturating; 
 /** The default control bits with precision sticky: see cpu/float/sse.ts. */
 const hostMode = 0x1fa0;
 const relevant = 0xffe0;
-
-const get = (n: number): number[] => [Op.localGet, n];
-const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
 
 type Size = 32 | 64;
 const exponentShift = { 32: 23n, 64: 52n } as const;
@@ -210,8 +206,7 @@ export function addFloatFunctions(module: ModuleBuilder, slow: number): void {
           ...get(1),
           ...get(2),
           ...i64(0n),
-          Op.call,
-          ...unsignedLeb(slow),
+          ...call(slow),
         ],
       });
     }

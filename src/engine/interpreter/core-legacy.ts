@@ -3,19 +3,14 @@
  * kernels). Everything else goes to the helpers of the same names.
  */
 import { offsetOf, Rights, Segment } from '../../cpu/state.ts';
-import { memoryCode } from '../wasm/graph.ts';
-import { type ModuleBuilder, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
+import type { ModuleBuilder } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
+import { call, get, i32, i64, memoryCode, set } from '../wasm/pieces.ts';
 
 export const legacyNames = ['linear', 'stackTop', 'push', 'release'] as const;
 export type LegacyName = (typeof legacyNames)[number];
 export const legacyParameters: Readonly<Record<LegacyName, number>> = { linear: 4, stackTop: 2, push: 2, release: 1 };
 
-const get = (n: number): number[] => [Op.localGet, n];
-const set = (n: number): number[] => [Op.localSet, n];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
-const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
-const call = (index: number): number[] => [Op.call, ...unsignedLeb(index)];
 const mask32 = [...i64(0xffff_ffffn), Op.i64And];
 
 /** Writable data, expanding up, usable. */
@@ -23,7 +18,7 @@ const flatMask = Rights.unusable | Rights.system | Rights.code | Rights.expandDo
 const flatRights = Rights.system | Rights.writableOrReadable;
 
 /** Whether rights and limit at `address` (state + 4 * segment, in a local) are flat; `extra` bits must be set, too. */
-const isFlat = (address: number[], extra: number): number[] => [
+const isFlat = (address: readonly number[], extra: number): number[] => [
   ...address,
   ...memoryCode(Op.i32Load, offsetOf('segmentRights')),
   ...i32(flatMask | extra),

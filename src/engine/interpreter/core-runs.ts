@@ -3,20 +3,15 @@
  * They do nothing where the software TLB has no entry; the single iteration that comes next then does what has to be done.
  */
 import { offsetOf, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
-import { memoryCode } from '../wasm/graph.ts';
-import { type ModuleBuilder, type Signature, signedLeb, signedLeb32 } from '../wasm/module.ts';
+import type { ModuleBuilder, Signature } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
+import { get, i32, i64, memoryCode, set, tee } from '../wasm/pieces.ts';
 
 export const runNames = ['storeRun', 'moveRun'] as const;
 export type RunName = (typeof runNames)[number];
 /** (state, to, value or from, iterations at most, log2 of the element's bytes) -> iterations done. */
 export const runSignature: Signature = { parameters: ['i32', 'i64', 'i64', 'i64', 'i32'], results: ['i32'] };
 
-const get = (n: number): number[] => [Op.localGet, n];
-const set = (n: number): number[] => [Op.localSet, n];
-const tee = (n: number): number[] => [Op.localTee, n];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
-const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
 const memoryFill = [0xfc, 11, 0];
 const memoryCopy = [0xfc, 10, 0, 0];
 const returnNothing = [...i32(0), Op.return];

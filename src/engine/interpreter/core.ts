@@ -3,9 +3,9 @@
  * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
  */
 import { codeTlbMask, codeTlbOffset, codeTlbSpread, emptyBankOffset, offsetOf, secondPlaceOffset, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
-import { memoryCode, simdMemoryCode } from '../wasm/graph.ts';
-import { ModuleBuilder, signedLeb, signedLeb32, typeByte, unsignedLeb, type ValueType } from '../wasm/module.ts';
+import { Imports, ModuleBuilder, typeByte, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
+import { call, callIndirect, codeOf, get, i32, i64, memoryCode, set, simdMemoryCode, tee } from '../wasm/pieces.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
@@ -13,11 +13,6 @@ import { addX87Functions } from './core-x87.ts';
 import { cache, cachedRecord, isCached } from './jump-cache.ts';
 import { asItself, countHandler, gotoHandler, longCode, missedBit, Outcome, Record } from './record.ts';
 
-const get = (n: number): number[] => [Op.localGet, n];
-const set = (n: number): number[] => [Op.localSet, n];
-const tee = (n: number): number[] => [Op.localTee, n];
-const i32 = (n: number): number[] => [Op.i32Const, ...signedLeb32(n)];
-const i64 = (n: bigint): number[] => [Op.i64Const, ...signedLeb(n)];
 const load32 = (offset: number): readonly number[] => memoryCode(Op.i32Load, offset);
 const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, offset);
 const store32 = (offset: number): readonly number[] => memoryCode(Op.i32Store, offset);
@@ -80,17 +75,18 @@ const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i
 
 /** With `profile`, every place where a region leaves an instruction to the interpreter is reported. */
 export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder();
-  module.importMemory();
-  module.importTable();
+  const imports = new Imports();
+  imports.memory();
+  imports.table();
   const slow: Partial<globalThis.Record<string, number>> = {};
-  for (const name of coreImports) slow[name] = module.importFunction(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
-  const floatSlow = module.importFunction('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
-  const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, module.importFunction(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
-  const hot = module.importFunction('hot', { parameters: ['i32'], results: [] });
-  const left = profile ? module.importFunction('left', { parameters: ['i32', 'i32', 'i32'], results: [] }) : 0;
-  const handler = module.type({ parameters: ['i32', 'i32'], results: ['i32'] });
-  const call = (name: (typeof coreImports)[number]): number[] => [Op.call, ...unsignedLeb(slow[name] ?? 0)];
+  for (const name of coreImports) slow[name] = imports.function(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
+  const floatSlow = imports.function('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
+  const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, imports.function(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
+  const hot = imports.function('hot', { parameters: ['i32'], results: [] });
+  const left = profile ? imports.function('left', { parameters: ['i32', 'i32', 'i32'], results: [] }) : 0;
+  const handler = imports.type({ parameters: ['i32', 'i32'], results: ['i32'] });
+  const module = new ModuleBuilder(imports);
+  const callSlow = (name: (typeof coreImports)[number]): readonly number[] => call(slow[name] ?? 0);
 
   const indices: Partial<globalThis.Record<string, number>> = {};
   const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: readonly number[]): void => {
@@ -99,7 +95,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       code: [
         ...probe(table, 2, bytes), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
         ...exchange(table, 2, bytes, 3, 4), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
-        ...get(0), ...low(1), ...high(1), ...i32(bytes), ...call(slowName), ...access,
+        ...get(0), ...low(1), ...high(1), ...i32(bytes), ...callSlow(slowName), ...access,
       ],
     });
   };
@@ -112,7 +108,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
         ...probe('tlbWrite', 3, size / 8), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
         ...exchange('tlbWrite', 3, size / 8, 4, 5), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
         ...get(0), ...get(2), ...store64(offsetOf('scratch')),
-        ...get(0), ...low(1), ...high(1), ...i32(size / 8), ...call('storeSlow'), Op.drop,
+        ...get(0), ...low(1), ...high(1), ...i32(size / 8), ...callSlow('storeSlow'), Op.drop,
       ],
     });
   }
@@ -123,7 +119,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...probe('tlbWrite', 3, 16), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
       ...exchange('tlbWrite', 3, 16, 4, 5), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
       ...get(0), ...get(2), ...simdMemoryCode(Simd.store, offsetOf('scratch')),
-      ...get(0), ...low(1), ...high(1), ...i32(16), ...call('storeSlow'), Op.drop,
+      ...get(0), ...low(1), ...high(1), ...i32(16), ...callSlow('storeSlow'), Op.drop,
     ],
   });
 
@@ -132,15 +128,15 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     name: 'search', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32', 'i32', 'i64'],
     code: [
       ...lookUp({ linear: 1, entry: 2, record: 3, ip: 4 }),
-      ...isCached({ ip: 4, entry: 2 }), Op.drop, ...cache({ ip: 4, entry: 2 }, 3), ...get(3),
+      ...codeOf((out) => isCached(out, { ip: 4, entry: 2 })), Op.drop, ...codeOf((out) => cache(out, { ip: 4, entry: 2 }, 3)), ...get(3),
     ],
   });
   const lookup = module.add({
     name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32'],
     code: [
       ...get(0), ...load64(offsetOf('ip')), ...set(1),
-      ...isCached({ ip: 1, entry: 2 }), Op.if, 0x40, ...cachedRecord({ ip: 1, entry: 2 }), Op.return, Op.end,
-      ...get(0), Op.call, ...unsignedLeb(search),
+      ...codeOf((out) => isCached(out, { ip: 1, entry: 2 })), Op.if, 0x40, ...codeOf((out) => cachedRecord(out, { ip: 1, entry: 2 })), Op.return, Op.end,
+      ...get(0), ...call(search),
     ],
   });
 
@@ -154,20 +150,20 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...get(0), ...get(3), ...i32(-8), Op.i32And, ...tee(1), ...store32(offsetOf('record')),
       ...get(0), ...load32(offsetOf('fuel')), ...i32(1), Op.i32Sub, ...tee(2), ...i32(0), Op.i32LtS, Op.if, 0x40, Op.return, Op.end,
       ...get(0), ...get(2), ...store32(offsetOf('fuel')),
-      ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), Op.callIndirect, ...unsignedLeb(handler), 0,
+      ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), ...callIndirect(handler),
       ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
       ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
       ...get(3), ...i32(missedBit), Op.i32And, Op.if, 0x40,
       ...get(0), ...get(0), ...load32(offsetOf('misses')), ...i32(1), Op.i32Add, ...store32(offsetOf('misses')), ...get(0), ...get(1), ...store32(offsetOf('missedIn')),
       Op.end,
       ...(profile ? [...get(1), ...set(5)] : []),
-      ...get(0), Op.call, ...unsignedLeb(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
+      ...get(0), ...call(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
       // where regions are left for, entries are counted: that place may have been the middle of a trace so far
       ...get(1), ...load32(Record.handler), ...tee(4), ...i32(16), Op.i32Rotl, ...get(4), Op.i32Eq, Op.if, 0x40, // the instruction's own
       ...get(3), ...i32(Outcome.goOn), Op.i32Eq, ...get(1), ...load32(Record.page), ...i32(3), Op.i32And, ...i32(longCode), Op.i32Eq, Op.i32And,
       Op.if, 0x40, ...get(1), ...i32(countHandler), ...memoryCode(Op.i32Store16, Record.handler), Op.end,
       Op.end,
-      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(5), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, Op.call, ...unsignedLeb(left)] : []),
+      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(5), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, ...call(left)] : []),
       ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
       Op.br, 0,
       Op.end,
@@ -182,7 +178,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     code: [
       ...refund,
       ...get(0), ...get(0), ...load64(offsetOf('codePage')), ...get(1), ...memoryCode(Op.i64Load16U, Record.offset), Op.i64Add, ...store64(offsetOf('ip')),
-      ...get(0), Op.call, ...unsignedLeb(search), ...tee(2), Op.if, 0x40,
+      ...get(0), ...call(search), ...tee(2), Op.if, 0x40,
       ...get(1), ...memoryCode(Op.i32Load8U, Record.length), Op.i32Eqz, ...get(1), ...load32(Record.page), ...get(2), ...load32(Record.page), Op.i32Eq, Op.i32And,
       ...get(1), ...memoryCode(Op.i32Load16U, Record.offset), ...i32(0x1000), Op.i32LtU, Op.i32And,
       Op.if, 0x40, // it was where a trace stopped within a page: next time control goes on at once
@@ -214,7 +210,7 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
     code: [
       ...refund,
       ...get(1), ...get(1), ...memoryCode(Op.i32Load16U, Record.entry), ...i32(1), Op.i32Add, ...tee(2), ...memoryCode(Op.i32Store16, Record.entry),
-      ...get(2), ...get(0), ...load32(offsetOf('hotEntries')), Op.i32GeU, Op.if, 0x40, ...get(1), Op.call, ...unsignedLeb(hot), Op.end,
+      ...get(2), ...get(0), ...load32(offsetOf('hotEntries')), Op.i32GeU, Op.if, 0x40, ...get(1), ...call(hot), Op.end,
       ...get(1), ...i32(asItself), Op.i32Or,
     ],
   });

@@ -10,9 +10,10 @@ import { type HelperName, helperNames } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
-import { Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
-import { unsignedLeb, type ValueType } from '../wasm/module.ts';
+import { Graph, type Node } from '../wasm/graph.ts';
+import type { ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
+import { call, memoryCode, simdMemoryCode } from '../wasm/pieces.ts';
 import { WasmOps } from '../wasm/wasm-ops.ts';
 import { type Callee, calleeSignature } from './callees.ts';
 import { hasFastPath } from './core-float.ts';
@@ -73,7 +74,7 @@ export class HandlerOps extends WasmOps {
 
   // --- plumbing
   #call(callee: Callee, args: readonly Node[]): Node {
-    const code = [Op.call, ...unsignedLeb(this.#callIndex(callee))];
+    const code = call(this.#callIndex(callee));
     const result = calleeSignature(callee).results[0];
     if (result) return this.graph.node(result, code, args, false, callee.startsWith('load') ? Number(/\d+$/.exec(callee)?.[0]) : 64);
     this.graph.effect(code, args);

@@ -6,6 +6,7 @@ import { needsFloat } from '../../isa/instruction.ts';
 import type { Meaning, Operand, Size } from '../../isa/ops.ts';
 import type { Node } from '../wasm/graph.ts';
 import type { FunctionBody } from '../wasm/module.ts';
+import { Op } from '../wasm/opcodes.ts';
 import type { Callee } from './callees.ts';
 import { HandlerOps, type Notes } from './handler-ops.ts';
 import { Record } from './record.ts';
@@ -207,7 +208,6 @@ export function makeHandler(
     if (isConditional(decoded)) o.noteOutcome(0);
   }
   o.fallThrough();
-  const code = o.graph.finish();
-  code.push(0x00); // unreachable: every path has returned
+  const code = o.graph.finish().op(Op.unreachable).bytes; // every path has returned
   return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: o.locals, code };
 }

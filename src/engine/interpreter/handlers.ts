@@ -8,7 +8,7 @@ import type { Decoded, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { EngineProfile } from '../profile.ts';
-import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
+import { type FunctionBody, Imports, ModuleBuilder } from '../wasm/module.ts';
 import { type Callee, calleeSignature, regionCallees } from './callees.ts';
 import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
@@ -165,8 +165,9 @@ export class Handlers {
     const index = this.#next++;
     this.#handlers.set(key, index);
     const vector = failure === 'undefined' ? Vector.undefined : Vector.protection;
-    const module = new ModuleBuilder();
-    const raise = module.importFunction('raise', calleeSignature('raise'));
+    const imports = new Imports();
+    const raise = imports.function('raise', calleeSignature('raise'));
+    const module = new ModuleBuilder(imports);
     module.add({
       name: 'f',
       signature: { parameters: ['i32', 'i32'], results: ['i32'] },
@@ -191,9 +192,10 @@ export class Handlers {
   compile(): void {
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
-    const module = new ModuleBuilder();
-    module.importMemory();
-    for (const callee of this.#callees) module.importFunction(callee, calleeSignature(callee));
+    const imports = new Imports();
+    imports.memory();
+    for (const callee of this.#callees) imports.function(callee, calleeSignature(callee));
+    const module = new ModuleBuilder(imports);
     this.#waiting = [];
     this.#callees = [];
     for (const { body } of waiting) module.add(body);

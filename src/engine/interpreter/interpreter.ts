@@ -3,7 +3,7 @@
 import { Fault, Vector } from '../../cpu/fault.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import { type Decoded, Decoder, longestInstruction } from '../../isa/decode.ts';
+import { type Decoded, longestInstruction } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
 import type { EngineProfile } from '../profile.ts';
@@ -19,7 +19,6 @@ const longestTrace = 64;
 
 export class Interpreter implements CodeWatch {
   readonly #p: Processor;
-  readonly #decoder: Decoder;
   readonly #handlers: Handlers;
   readonly #writer: RecordWriter;
   /** Where decoded code lies. */
@@ -36,11 +35,10 @@ export class Interpreter implements CodeWatch {
     this.#p = p;
     this.#profile = profile;
     this.pages = new CodePages(p, arena);
-    this.#decoder = new Decoder(p.v.model.instructions);
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
     this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
-    this.#writer = new RecordWriter(p, this.pages, this.#handlers, this.#decoder);
-    this.#handlers.prepare(this.#decoder);
+    this.#writer = new RecordWriter(p, this.pages, this.#handlers, p.decoder);
+    this.#handlers.prepare(p.decoder);
   }
 
   /** What a region may import. */
@@ -91,7 +89,7 @@ export class Interpreter implements CodeWatch {
       this.flush(); // all code is decoded again, with handlers for what is in use
       this.#handlers.forget();
       this.#writer.forget();
-      this.#handlers.prepare(this.#decoder);
+      this.#handlers.prepare(this.#p.decoder);
     }
     const { frame, map } = this.pages.enter(linear);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction
@@ -151,7 +149,7 @@ export class Interpreter implements CodeWatch {
     const first = frame * pageBytes + offset;
     for (let n = 0; n < here; n++) bytes[n] = v.pool.bytes[first + n] ?? 0;
     if (second.frame !== 0) for (let n = here; n < 16; n++) bytes[n] = v.pool.bytes[second.frame * pageBytes + n - here] ?? 0;
-    const decoded = this.#decoder.decode(bytes, 0, 16, v.codeSize);
+    const decoded = this.#p.decoder.decode(bytes, 0, 16, v.codeSize);
     const record = this.#writer.write(decoded === 'short' ? 'long' : decoded, offset);
     v.pool.view.setUint32(record + Record.page, frame * 8 + mode, true);
     v.words[(record + Record.second) >>> 2] = second.map;
@@ -244,7 +242,7 @@ export class Interpreter implements CodeWatch {
     const slot = view.getUint16(entered + Record.handler, true);
     if (dispatched === record) return this.#profile?.leave(slot, retired, undefined);
     const at = Math.floor(view.getUint32(record + Record.page, true) / 8) * pageBytes + view.getUint16(record + Record.offset, true);
-    const decoded = this.#decoder.decode(bytes, at, at + longestInstruction, v.codeSize);
+    const decoded = this.#p.decoder.decode(bytes, at, at + longestInstruction, v.codeSize);
     this.#profile?.leave(slot, retired, typeof decoded === 'string' ? decoded : kindOf(decoded));
   }
 

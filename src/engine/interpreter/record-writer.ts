@@ -35,7 +35,7 @@ export class RecordWriter {
     this.#pages = pages;
     this.#handlers = handlers;
     this.#decoder = decoder;
-    this.#templates = new Templates(p.v.model.instructions);
+    this.#templates = new Templates(decoder);
   }
 
   dispatchTo(record: number, handler: number): void {

@@ -2,9 +2,8 @@
  * Records of instructions that were met before: those with the same prefixes, opcode, ModRM and SIB differ in displacement and immediate only, so most
  * instructions of 64-bit code are not decoded but copied. What is not in the cache, or not of this kind, is the decoder's.
  */
-import { type Decoded, longestInstruction } from '../../isa/decode.ts';
-import { encodingsFor, mapSize } from '../../isa/encodings.ts';
-import type { Feature } from '../../isa/instruction.ts';
+import { type Decoded, type Decoder, longestInstruction } from '../../isa/decode.ts';
+import { mapSize } from '../../isa/encodings.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import { isFar, isFarRelative, isRelative } from './handler.ts';
 import { Record, recordBytes } from './record.ts';
@@ -64,8 +63,8 @@ export class Templates {
   #displacementBytes = 0;
   #ripRelative = false;
 
-  constructor(features: ReadonlySet<Feature>) {
-    this.#known = Uint8Array.from(encodingsFor(features), (rows) => (!rows ? Known.none : rows.hasModrm ? Known.modrm : Known.plain));
+  constructor(decoder: Decoder) {
+    this.#known = Uint8Array.from(decoder.opcodes, (rows) => (!rows ? Known.none : rows.hasModrm ? Known.modrm : Known.plain));
   }
   /** Forgets all; their handlers are no longer what they were. */
   clear(): void {

@@ -1,8 +1,9 @@
 /** What the functions of core-x87.ts are written with: values, the register stack and the status word. Parameters: state, value, form. */
 import { offsetOf } from '../../cpu/state.ts';
-import { Graph, memoryCode, type Node } from '../wasm/graph.ts';
-import { type FunctionBody, unsignedLeb, type ValueType } from '../wasm/module.ts';
+import { Graph, type Node } from '../wasm/graph.ts';
+import type { FunctionBody, ValueType } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
+import { call, memoryCode } from '../wasm/pieces.ts';
 import { WasmValues } from '../wasm/wasm-values.ts';
 
 /** An extended number: its significand with the leading one, and sign and exponent as they are stored. Both are 64 bits wide. */
@@ -38,7 +39,7 @@ export class X87Function extends WasmValues {
       name,
       signature: { parameters: this.#parameters, results: ['i32'] },
       locals: this.#locals,
-      code: [...this.graph.finish(), Op.unreachable],
+      code: this.graph.finish().op(Op.unreachable).bytes,
     };
   }
   parameter(n: number): Node {
@@ -74,7 +75,7 @@ export class X87Function extends WasmValues {
     this.when(this.isZero(condition), () => this.return(0));
   }
   call(index: number, ...args: Node[]): Node {
-    return this.graph.node('i32', [Op.call, ...unsignedLeb(index)], args, false, 32);
+    return this.graph.node('i32', call(index), args, false, 32);
   }
   not(condition: Node): Node {
     return this.isZero(condition);

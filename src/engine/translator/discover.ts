@@ -113,7 +113,7 @@ export const pageOf = (offset: number): number => Math.floor(offset / pageBytes)
 const isCall = (d: Decoded): boolean => d.row.name === 'call';
 const isReturn = (d: Decoded): boolean => d.row.name === 'ret';
 /** A string instruction goes on behind itself in two ways: at once, and after some iterations. */
-export const repeats = (d: Decoded): boolean => d.row.string === true && d.form.rep !== 0;
+const repeats = (d: Decoded): boolean => d.row.string === true && d.form.rep !== 0;
 const endsBlock = (step: Step): boolean =>
   !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
@@ -282,4 +282,16 @@ export function discover(code: Code, start: number): readonly Block[] {
     const entered = context === found.root && found.entered.has(offset);
     return { offset, steps, target, guesses, behind, returnTo, dispatches: dispatches(context, last), entered };
   });
+}
+
+/** The blocks that may come next, once for each way that leads there. */
+export function nextOf(b: Block): readonly number[] {
+  const last = b.steps.at(-1);
+  const next: number[] = [];
+  if (b.target !== undefined) next.push(b.target);
+  for (const n of b.guesses) next.push(n);
+  if (b.behind !== undefined) next.push(b.behind);
+  if (b.behind !== undefined && last !== undefined && repeats(last.decoded)) next.push(b.behind);
+  if (b.returnTo !== undefined) next.push(b.returnTo);
+  return next;
 }

@@ -1,6 +1,6 @@
 /** A region's code as the guest has it now: the pages around its first one, what the interpreter knows of their places, and what is to be entered. */
 import type { Processor } from '../../cpu/processor.ts';
-import type { Decoded, Decoder } from '../../isa/decode.ts';
+import type { Decoded } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Parts } from '../interpreter/outcomes.ts';
@@ -38,7 +38,6 @@ const constantKind = ({ immediates, row, operands }: Decoded): number => {
 export class PageView implements Code {
   readonly restricted: boolean;
   readonly #p: Processor;
-  readonly #decoder: Decoder;
   readonly #interpreter: Interpreter;
   readonly #regions: Regions;
   readonly #first: number;
@@ -51,7 +50,6 @@ export class PageView implements Code {
     p: Processor,
     interpreter: Interpreter,
     regions: Regions,
-    decoder: Decoder,
     traits: ShapeMap<Trait>,
     page: number,
     { address, mode }: Pick<Hot, 'address' | 'mode'>,
@@ -59,7 +57,6 @@ export class PageView implements Code {
     this.#p = p;
     this.#interpreter = interpreter;
     this.#regions = regions;
-    this.#decoder = decoder;
     this.#traits = traits;
     this.#first = page;
     this.#address = address;
@@ -88,7 +85,7 @@ export class PageView implements Code {
     const [page, within] = this.place(offset);
     if (page === undefined) return undefined;
     const start = Math.floor(page / 8) * pageBytes;
-    const decoded = this.#decoder.decode(this.#p.v.pool.bytes, start + within, start + pageBytes, 64);
+    const decoded = this.#p.decoder.decode(this.#p.v.pool.bytes, start + within, start + pageBytes, 64);
     return typeof decoded === 'string' ? undefined : decoded;
   }
   trait(decoded: Decoded): Trait {

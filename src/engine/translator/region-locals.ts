@@ -1,7 +1,8 @@
 /** The locals of a region under construction: parts of the vCPU's state, each made when first named, and temporaries. */
 import { offsetOf } from '../../cpu/state.ts';
-import { type GraphHost, memoryCode, simdMemoryCode } from '../wasm/graph.ts';
-import { unsignedLeb, type ValueType } from '../wasm/module.ts';
+import type { Emitter } from '../wasm/emitter.ts';
+import type { GraphHost } from '../wasm/graph.ts';
+import type { ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 
 /** gpr and xmm are written back when they were set; the flags always; the others are for the region itself. */
@@ -97,45 +98,36 @@ export class RegionLocals implements GraphHost {
     this.depth--;
   }
 
-  /** Code that loads every named part of the state. */
-  loads(): number[] {
-    const out: number[] = [];
-    for (const [name, index] of this.#named) {
-      const code = loadOf(name);
-      if (code) out.push(Op.localGet, 0, ...code, Op.localSet, ...unsignedLeb(index));
-    }
-    return out;
+  /** Loads every named part of the state. */
+  load(out: Emitter): void {
+    for (const [name, index] of this.#named) loadPart(out, name, index);
   }
-  /** Code that stores what was set of registers. */
-  stores(): number[] {
-    const out: number[] = [];
+  /** Stores what was set of registers. */
+  store(out: Emitter): void {
     for (const name of this.#written) {
       const number = Number(name.slice(3));
-      const local = [Op.localGet, ...unsignedLeb(this.named(name))];
-      if (name.startsWith('gpr')) out.push(Op.localGet, 0, ...local, ...memoryCode(Op.i64Store, offsetOf('gpr', number)));
-      else if (name.startsWith('xmm')) out.push(Op.localGet, 0, ...local, ...simdMemoryCode(Simd.store, offsetOf('xmm', number)));
+      if (name.startsWith('gpr')) out.get(0).get(this.named(name)).memory(Op.i64Store, offsetOf('gpr', number));
+      else if (name.startsWith('xmm')) out.get(0).get(this.named(name)).simdMemory(Simd.store, offsetOf('xmm', number));
     }
-    return out;
   }
 }
 
-function loadOf(name: LocalName): readonly number[] | undefined {
-  if (name.startsWith('gpr')) return memoryCode(Op.i64Load, offsetOf('gpr', Number(name.slice(3))));
-  if (name.startsWith('xmm')) return simdMemoryCode(Simd.load, offsetOf('xmm', Number(name.slice(3))));
-  switch (name) {
-    case 'flagResult':
-      return memoryCode(Op.i64Load, offsetOf('flagResult'));
-    case 'flagWord':
-      return memoryCode(Op.i32Load, offsetOf('flagBits'));
-    case 'codePage':
-      return memoryCode(Op.i64Load, offsetOf('codePage'));
-    case 'tlbRead':
-      return memoryCode(Op.i32Load, offsetOf('tlbRead'));
-    case 'tlbWrite':
-      return memoryCode(Op.i32Load, offsetOf('tlbWrite'));
-    case 'fuel': // the dispatcher took one for the region as a whole
-      return [...memoryCode(Op.i32Load, offsetOf('fuel')), Op.i32Const, 1, Op.i32Add];
-    default:
-      return undefined;
-  }
+const loadOps = {
+  flagResult: Op.i64Load,
+  flagWord: Op.i32Load,
+  codePage: Op.i64Load,
+  tlbRead: Op.i32Load,
+  tlbWrite: Op.i32Load,
+  fuel: Op.i32Load,
+} as const;
+const isLoaded = (name: LocalName): name is keyof typeof loadOps => name in loadOps;
+
+function loadPart(out: Emitter, name: LocalName, local: number): void {
+  if (name.startsWith('gpr')) out.get(0).memory(Op.i64Load, offsetOf('gpr', Number(name.slice(3))));
+  else if (name.startsWith('xmm')) out.get(0).simdMemory(Simd.load, offsetOf('xmm', Number(name.slice(3))));
+  else if (isLoaded(name)) {
+    out.get(0).memory(loadOps[name], offsetOf(name === 'flagWord' ? 'flagBits' : name));
+    if (name === 'fuel') out.i32(1).op(Op.i32Add); // the dispatcher took one for the region as a whole
+  } else return;
+  out.set(local);
 }

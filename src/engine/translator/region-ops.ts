@@ -14,9 +14,9 @@ import { type Callee, regionCallees } from '../interpreter/callees.ts';
 import { isConditional } from '../interpreter/handler.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import type { Hint } from '../wasm/branch-hints.ts';
-import { Graph, memoryCode, type Node } from '../wasm/graph.ts';
-import { unsignedLeb } from '../wasm/module.ts';
+import { Graph, type Node } from '../wasm/graph.ts';
 import { Op } from '../wasm/opcodes.ts';
+import { call, memoryCode } from '../wasm/pieces.ts';
 import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
 import type { RegionLocals } from './region-locals.ts';
@@ -146,7 +146,7 @@ export class RegionOps extends RegionMemory {
     throw new NotTranslated('repeat');
   }
   #call(callee: Callee, args: readonly Node[], bits: number): Node {
-    return this.graph.node('i32', [Op.call, ...unsignedLeb(regionCallees.indexOf(callee))], args, false, bits);
+    return this.graph.node('i32', call(regionCallees.indexOf(callee)), args, false, bits);
   }
   /** The whole of REP MOVS and STOS, as far as a page goes; what is left is the interpreter's. */
   bulk(kind: 'moveRun' | 'storeRun', form: Form): void {

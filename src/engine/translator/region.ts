@@ -5,12 +5,13 @@ import { pageBytes } from '../../memory/pool.ts';
 import { cachedRecord, isCached } from '../interpreter/jump-cache.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { type Hint, hinted } from '../wasm/branch-hints.ts';
-import { memoryCode } from '../wasm/graph.ts';
-import { type FunctionBody, signedLeb, signedLeb32, unsignedLeb } from '../wasm/module.ts';
+import { Emitter } from '../wasm/emitter.ts';
+import type { FunctionBody } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
-import { type Block, pageOf, repeats, type Step } from './discover.ts';
-import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
+import { type Block, nextOf, pageOf, type Step } from './discover.ts';
+import { flagsOfBlocks } from './flag-flow.ts';
+import { type FlagKind, sameKind, vectorKind } from './flag-kind.ts';
 import { pageIsElsewhere } from './page-check.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOps } from './region-ops.ts';
@@ -20,13 +21,6 @@ import { Windows } from './windows.ts';
 
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
 const differenceBits = 0x84;
-
-/** The blocks that may come next, once for each way that leads there. */
-function nextOf(b: Block): readonly number[] {
-  const last = b.steps.at(-1);
-  const twice = last !== undefined && repeats(last.decoded) ? [b.behind] : [];
-  return [b.target, ...b.guesses, b.behind, ...twice, b.returnTo].filter((n) => n !== undefined);
-}
 
 const dispatcher = 0;
 const landingOf = (block: number): number => 2 * block + 1;
@@ -50,7 +44,7 @@ export class Region {
   readonly #locals = new RegionLocals();
   readonly #structure: Structure;
   readonly #mapOf: (page: number) => number;
-  readonly #kinds: (FlagKind | undefined)[];
+  readonly #kinds: readonly (FlagKind | undefined)[];
   readonly #fuelNeeded: number[];
   readonly #exitKinds: FlagKind[] = [vectorKind];
   /** The depth at which the labels of exits, loops and merges stand. */
@@ -69,15 +63,19 @@ export class Region {
     this.#restricted = restricted;
     this.#profiled = profiled;
     this.#mapOf = mapOf;
+    const next = blocks.map(nextOf);
     const successors: number[][] = [[]];
     blocks.forEach((b, n) => {
       if (b.entered) successors[dispatcher]?.push(landingOf(n));
       successors[landingOf(n)] = [nodeOf(n)];
-      successors[nodeOf(n)] = [...nextOf(b).map(nodeOf), ...(b.dispatches ? [dispatcher] : [])];
+      const nodes = (next[n] as readonly number[]).map(nodeOf);
+      if (b.dispatches) nodes.push(dispatcher);
+      successors[nodeOf(n)] = nodes;
     });
     this.#structure = new Structure(successors);
     this.entries = blocks.filter((b) => b.entered).map((b) => b.offset);
-    this.#kinds = this.#findKinds();
+    const order = this.#structure.nodes.filter((node) => node !== dispatcher && !this.#isLanding(node)).map((node) => (node - 2) >> 1);
+    this.#kinds = flagsOfBlocks(blocks, next, order);
     this.#fuelNeeded = this.#findFuel();
   }
 
@@ -92,38 +90,6 @@ export class Region {
     return this.#structure.isLoop(node) || (!this.#isLanding(node) && this.#structure.dispatched.includes(node));
   }
 
-  /** How each block finds the flags. */
-  #findKinds(): (FlagKind | undefined)[] {
-    const kinds: (FlagKind | undefined)[] = [];
-    const after = this.blocks.map((b) => b.steps.findLast((s) => s.trait.flags !== undefined)?.trait.flags);
-    for (let changed = true; changed; ) {
-      changed = false;
-      const found: (FlagKind | undefined)[] = [];
-      for (const node of this.#structure.nodes) {
-        if (node === dispatcher || this.#isLanding(node)) continue;
-        const n = (node - 2) >> 1;
-        const out = after[n] ?? kinds[n];
-        if (!out) continue;
-        for (const to of nextOf(this.#block(node))) {
-          const known = found[to];
-          found[to] = known ? meet(known, out) : out;
-        }
-      }
-      this.blocks.forEach((b, n) => {
-        const internal = found[n];
-        const kind = b.entered ? (internal ? enterable(internal) : vectorKind) : internal;
-        const old = kinds[n];
-        if (kind && (!old || !sameKind(old, kind))) {
-          kinds[n] = old ? this.#lower(meet(old, kind), b) : kind;
-          changed ||= !old || !sameKind(old, kinds[n] as FlagKind);
-        }
-      });
-    }
-    return kinds;
-  }
-  #lower(kind: FlagKind, b: Block): FlagKind {
-    return b.entered ? enterable(kind) : kind;
-  }
   #kind(node: number): FlagKind {
     return this.#kinds[(node - 1) >> 1] ?? vectorKind;
   }
@@ -149,7 +115,7 @@ export class Region {
     }
     this.#windows.finish();
     const locals = this.#locals;
-    const body: number[] = [];
+    const body = new Emitter();
     for (const _kind of this.#exitKinds) {
       this.#open(body, Op.block);
       this.#exitDepths.push(locals.depth);
@@ -161,56 +127,52 @@ export class Region {
       const o = this.#plain(this.#exitKinds[n] as FlagKind);
       o.toVector();
       o.graph.finish(body);
-      body.push(Op.br, ...unsignedLeb(locals.depth - (this.#exitDepths[0] as number)));
+      body.branch(locals.depth - (this.#exitDepths[0] as number));
     }
     this.#leave(body);
-    const code = [...this.#prologue(), ...body];
+    const code = this.#prologue().append(body.bytes).bytes;
     return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: locals.types, code };
   }
 
-  #prologue(): number[] {
+  #prologue(): Emitter {
     const locals = this.#locals;
-    const out = locals.loads();
-    for (const [name, field] of [
-      ['entry', Record.entry],
-      ['slot', Record.handler],
-    ] as const)
-      if (locals.has(name)) out.push(Op.localGet, 1, ...memoryCode(Op.i32Load16U, field), Op.localSet, ...unsignedLeb(locals.named(name)));
+    const out = new Emitter();
+    locals.load(out);
+    if (locals.has('entry')) out.get(1).memory(Op.i32Load16U, Record.entry).set(locals.named('entry'));
+    if (locals.has('slot')) out.get(1).memory(Op.i32Load16U, Record.handler).set(locals.named('slot'));
     if (locals.has('hostFloat')) {
       // the control bits are the default; shifted up when precision is sticky
-      const load = [Op.localGet, 0, ...memoryCode(Op.i32Load, offsetOf('mxcsr'))];
-      const bits = (mask: number): number[] => [Op.i32Const, ...signedLeb32(mask), Op.i32And];
-      out.push(...load, ...bits(0xffc0), Op.i32Const, ...signedLeb(0x1f80n), Op.i32Eq);
-      out.push(...load, Op.i32Const, 5, Op.i32ShrU, ...bits(1), Op.i32Shl);
-      out.push(Op.localSet, ...unsignedLeb(locals.named('hostFloat')));
+      const mxcsr = offsetOf('mxcsr');
+      out.get(0).memory(Op.i32Load, mxcsr).i32(0xffc0).op(Op.i32And).i32(0x1f80).op(Op.i32Eq);
+      out.get(0).memory(Op.i32Load, mxcsr).i32(5).op(Op.i32ShrU).i32(1).op(Op.i32And).op(Op.i32Shl);
+      out.set(locals.named('hostFloat'));
     }
     return out;
   }
   /** The end of every way out: the state is written back. Most ways lead to a record that the jump cache has. */
-  #leave(out: number[]): void {
+  #leave(out: Emitter): void {
     const locals = this.#locals;
-    const get = (name: 'exit' | 'exitOffset' | 'fuel' | 'codePage' | 'flagWord' | 'flagResult'): number[] => [
-      Op.localGet,
-      ...unsignedLeb(locals.named(name)),
-    ];
-    const i32 = (value: number): number[] => [Op.i32Const, ...signedLeb32(value)];
-    out.push(...locals.stores());
+    const exit = locals.named('exit');
+    const outcomeMask = 7;
+    locals.store(out);
     if (locals.setsFlags) {
-      out.push(Op.localGet, 0, ...get('flagWord'), ...memoryCode(Op.i32Store, offsetOf('flagBits')));
-      out.push(Op.localGet, 0, ...get('flagResult'), ...memoryCode(Op.i64Store, offsetOf('flagResult')));
+      out.get(0).get(locals.named('flagWord')).memory(Op.i32Store, offsetOf('flagBits'));
+      out.get(0).get(locals.named('flagResult')).memory(Op.i64Store, offsetOf('flagResult'));
     }
-    out.push(Op.localGet, 0, ...get('fuel'), ...get('exit'), ...i32(4), Op.i32ShrU, Op.i32Sub);
-    out.push(...memoryCode(Op.i32Store, offsetOf('fuel')));
+    out.get(0).get(locals.named('fuel')).get(exit).i32(4).op(Op.i32ShrU).op(Op.i32Sub).memory(Op.i32Store, offsetOf('fuel'));
     const jump = { ip: locals.named('exitIp'), entry: locals.named('exitEntry') };
-    out.push(...get('exit'), ...i32(ipIsSet), Op.i32And, Op.i32Eqz, Op.if, 0x40);
-    out.push(...get('codePage'), ...get('exitOffset'), Op.i64ExtendI32S, Op.i64Add, Op.localSet, ...unsignedLeb(jump.ip), Op.end);
+    out.get(exit).i32(ipIsSet).op(Op.i32And).op(Op.i32Eqz).if();
+    out.get(locals.named('codePage')).get(locals.named('exitOffset')).op(Op.i64ExtendI32S).op(Op.i64Add).set(jump.ip).end();
     if (!this.#profiled) {
-      out.push(...get('exit'), ...i32(7), Op.i32And, ...i32(Outcome.goOn), Op.i32Eq, ...isCached(jump), Op.i32And);
-      out.push(hinted(Op.if, 'likely'), 0x40, ...cachedRecord(jump), Op.return, Op.end);
+      out.get(exit).i32(outcomeMask).op(Op.i32And).i32(Outcome.goOn).op(Op.i32Eq);
+      isCached(out, jump);
+      out.op(Op.i32And).if('likely');
+      cachedRecord(out, jump);
+      out.op(Op.return).end();
     }
-    out.push(Op.localGet, 0, Op.localGet, ...unsignedLeb(jump.ip), ...memoryCode(Op.i64Store, offsetOf('ip')));
-    out.push(Op.localGet, 0, ...i32(0), ...memoryCode(Op.i32Store, offsetOf('record')));
-    out.push(...get('exit'), ...i32(7), Op.i32And);
+    out.get(0).get(jump.ip).memory(Op.i64Store, offsetOf('ip'));
+    out.get(0).i32(0).memory(Op.i32Store, offsetOf('record'));
+    out.get(exit).i32(outcomeMask).op(Op.i32And);
   }
 
   #translateBlock(node: number): readonly RegionOps[] {
@@ -247,7 +209,7 @@ export class Region {
         const o = this.#plain(kind);
         o.toVector();
         o.graph.finish(out);
-        out.push(Op.br, ...unsignedLeb(this.#locals.depth - (this.#loopDepths.get(dispatcher) as number)));
+        out.branch(this.#locals.depth - (this.#loopDepths.get(dispatcher) as number));
       },
       goTo: (out, target, kind, retired) => {
         const to = nodeOf(target);
@@ -276,28 +238,28 @@ export class Region {
     const step = this.blocks[0]?.steps[0] as Step;
     return new RegionOps(this.#around(dispatcher), { decoded: step.decoded, offset: 0, retired: 0 }, kind, nothingKnown());
   }
-  #spend(out: number[], retired: number): void {
-    const fuel = unsignedLeb(this.#locals.named('fuel'));
-    out.push(Op.localGet, ...fuel, Op.i32Const, ...signedLeb32(retired), Op.i32Sub, Op.localSet, ...fuel);
+  #spend(out: Emitter, retired: number): void {
+    const fuel = this.#locals.named('fuel');
+    out.get(fuel).i32(retired).op(Op.i32Sub).set(fuel);
   }
-  #exit(out: number[], kind: FlagKind, word: number, offset: number | undefined): void {
+  #exit(out: Emitter, kind: FlagKind, word: number, offset: number | undefined): void {
     const n = this.#exitKinds.findIndex((k) => sameKind(k, kind));
     assert(n >= 0, 'exit announced');
-    out.push(Op.i32Const, ...signedLeb32(word), Op.localSet, ...unsignedLeb(this.#locals.named('exit')));
-    if (offset !== undefined) out.push(Op.i32Const, ...signedLeb32(offset), Op.localSet, ...unsignedLeb(this.#locals.named('exitOffset')));
-    out.push(Op.br, ...unsignedLeb(this.#locals.depth - (this.#exitDepths[n] as number)));
+    out.i32(word).set(this.#locals.named('exit'));
+    if (offset !== undefined) out.i32(offset).set(this.#locals.named('exitOffset'));
+    out.branch(this.#locals.depth - (this.#exitDepths[n] as number));
   }
 
   // --- structure
-  #open(out: number[], op: number): void {
-    out.push(op, 0x40);
+  #open(out: Emitter, op: number): void {
+    out.open(op);
     this.#locals.enter();
   }
-  #close(out: number[]): void {
-    out.push(Op.end);
+  #close(out: Emitter): void {
+    out.end();
     this.#locals.leave();
   }
-  #tree(node: number, out: number[]): void {
+  #tree(node: number, out: Emitter): void {
     const loop = this.#structure.isLoop(node);
     if (loop) {
       this.#open(out, Op.loop);
@@ -315,7 +277,7 @@ export class Region {
     }
     if (loop) this.#close(out);
   }
-  #body(node: number, out: number[]): void {
+  #body(node: number, out: Emitter): void {
     if (node === dispatcher) return this.#dispatch(out);
     const block = this.#block(node);
     const to = node + (node & 1); // of a landing, the block it is for
@@ -331,51 +293,58 @@ export class Region {
       o.graph.finish(out);
     }
   }
-  #dispatch(out: number[]): void {
+  #dispatch(out: Emitter): void {
     const targets = this.#structure.dispatched.map((n) => this.#locals.depth - (this.#mergeDepths.get(n) as number));
-    if (targets.length === 1) out.push(Op.br, ...unsignedLeb(targets[0] as number));
+    if (targets.length === 1) out.branch(targets[0] as number);
     else {
-      const last = targets.at(-1) as number;
-      out.push(Op.localGet, ...unsignedLeb(this.#locals.named('entry')), Op.brTable, ...unsignedLeb(targets.length - 1));
-      for (const t of targets.slice(0, -1)) out.push(...unsignedLeb(t));
-      out.push(...unsignedLeb(last));
+      out
+        .get(this.#locals.named('entry'))
+        .op(Op.brTable)
+        .unsigned(targets.length - 1);
+      for (const t of targets) out.unsigned(t); // the last one is the default
     }
   }
-  #checkFuel(node: number, out: number[]): void {
+  #checkFuel(node: number, out: Emitter): void {
     const kind = this.#isLanding(node) ? vectorKind : this.#kind(node);
-    out.push(Op.localGet, ...unsignedLeb(this.#locals.named('fuel')));
-    out.push(Op.i32Const, ...signedLeb32(this.#fuelNeeded[node] ?? 0), Op.i32LtS);
+    out
+      .get(this.#locals.named('fuel'))
+      .i32(this.#fuelNeeded[node] ?? 0)
+      .op(Op.i32LtS);
     this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exitUnstarted(node, kind, out);
     this.#close(out);
   }
-  #exitUnstarted(node: number, kind: FlagKind, out: number[]): void {
+  #exitUnstarted(node: number, kind: FlagKind, out: Emitter): void {
     this.#exit(out, kind, exitWord(Outcome.asItself, 0), this.#block(node).offset);
   }
   /** Who comes in on another page brings that one's address. */
-  #findFirstPage(block: Block, out: number[]): void {
+  #findFirstPage(block: Block, out: Emitter): void {
     this.#addToPage(-pageOf(block.offset), out);
   }
-  #addToPage(pages: number, out: number[]): void {
+  #addToPage(pages: number, out: Emitter): void {
     if (pages === 0) return;
-    const local = unsignedLeb(this.#locals.named('codePage'));
-    out.push(Op.localGet, ...local, Op.i64Const, ...signedLeb(BigInt(pages) << 12n), Op.i64Add, Op.localSet, ...local);
+    const local = this.#locals.named('codePage');
+    out
+      .get(local)
+      .i64(BigInt(pages) << 12n)
+      .op(Op.i64Add)
+      .set(local);
   }
   /** Before control goes to another page: the TLB must have the code that was translated there. */
-  #checkPage(from: Block, to: number, kind: FlagKind, retired: number, out: number[]): void {
+  #checkPage(from: Block, to: number, kind: FlagKind, retired: number, out: Emitter): void {
     const target = this.blocks[to] as Block;
     const page = pageOf(target.offset);
     if (page === pageOf(from.offset)) return;
-    out.push(...pageIsElsewhere(this.#locals, page, this.#mapOf(page)));
+    pageIsElsewhere(out, this.#locals, page, this.#mapOf(page));
     this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exit(out, kind, exitWord(Outcome.goOn, retired), target.offset);
     this.#close(out);
   }
   /** From the vector that comes in to what the block expects. */
-  #land(to: number, out: number[]): void {
+  #land(to: number, out: Emitter): void {
     const kind = this.#kind(to);
     if (kind.rule === 'vector') return;
-    out.push(Op.localGet, ...unsignedLeb(this.#locals.named('flagWord')), Op.i32Const, ...signedLeb32(differenceBits), Op.i32And);
+    out.get(this.#locals.named('flagWord')).i32(differenceBits).op(Op.i32And);
     this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exitUnstarted(to, vectorKind, out);
     this.#close(out);
@@ -383,13 +352,11 @@ export class Region {
     o.fromVector(kind);
     o.graph.finish(out);
   }
-  #branch(from: number, to: number, out: number[]): void {
+  #branch(from: number, to: number, out: Emitter): void {
     const s = this.#structure;
-    const br = (depth: number | undefined): void => {
-      out.push(Op.br, ...unsignedLeb(this.#locals.depth - (depth as number)));
-    };
+    const br = (depth: number | undefined): void => void out.branch(this.#locals.depth - (depth as number));
     if (s.isIrreducible(from, to)) {
-      out.push(Op.i32Const, ...signedLeb32(s.dispatched.indexOf(to)), Op.localSet, ...unsignedLeb(this.#locals.named('entry')));
+      out.i32(s.dispatched.indexOf(to)).set(this.#locals.named('entry'));
       br(this.#loopDepths.get(dispatcher));
     } else if (s.isBack(from, to)) br(this.#loopDepths.get(to));
     else if (s.isMerge(to)) br(this.#mergeDepths.get(to));

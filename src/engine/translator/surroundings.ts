@@ -1,6 +1,7 @@
 /** What the code of one instruction is told of the region, the block and the instructions around it. */
 import type { Decoded } from '../../isa/decode.ts';
 import type { Hint } from '../wasm/branch-hints.ts';
+import type { Emitter } from '../wasm/emitter.ts';
 import type { FlagKind } from './flag-kind.ts';
 import type { RegionLocals } from './region-locals.ts';
 import type { Relative, Window, Windows } from './windows.ts';
@@ -16,11 +17,11 @@ export interface Surroundings {
   /** When a computed jump may go to one of the region's entries: the block's page, and where the records of its instructions are found. */
   readonly page: { readonly offset: number; readonly map: number } | undefined;
   /** Emits the way back to the dispatcher, which goes to the entry that the local `entry` tells. */
-  dispatch(out: number[], kind: FlagKind, retired: number): void;
+  dispatch(out: Emitter, kind: FlagKind, retired: number): void;
   /** Emits a jump to a block, after so many instructions of this one. */
-  goTo(out: number[], target: number, kind: FlagKind, retired: number): void;
+  goTo(out: Emitter, target: number, kind: FlagKind, retired: number): void;
   /** Emits the way out: how it is left (`exitWord`), and where to go on unless `ip` is set already. */
-  exit(out: number[], kind: FlagKind, word: number, offset: number | undefined): void;
+  exit(out: Emitter, kind: FlagKind, word: number, offset: number | undefined): void;
   /** What is known on a way to a block. */
   reach(target: number, known: Known): void;
   /** There will be an exit with flags of this kind. */

@@ -2,14 +2,13 @@
 import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import { Decoder } from '../../isa/decode.ts';
 import { calleeSignature, regionCallees } from '../interpreter/callees.ts';
 import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
-import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
+import { type FunctionBody, Imports, ModuleBuilder } from '../wasm/module.ts';
 import { type Block, discover, type Step, type Trait } from './discover.ts';
 import { type Hot, PageView } from './page-view.ts';
 import { Region } from './region.ts';
@@ -64,16 +63,24 @@ export interface TranslatorOptions {
   readonly most?: number;
 }
 
+/** The same for all modules of regions. */
+function regionImports(): Imports {
+  const imports = new Imports();
+  imports.memory();
+  for (const callee of regionCallees) imports.function(callee, calleeSignature(callee));
+  return imports;
+}
+
 export class Translator implements Translation {
   readonly #p: Processor;
   readonly #interpreter: Interpreter;
-  readonly #decoder: Decoder;
   readonly #profile: EngineProfile | undefined;
   readonly #entries = new Map<number, Map<number, Entry>>();
   readonly #installed = new Map<number, Set<Installed>>();
   /** All that are in use, the oldest first. */
   readonly #order = new Set<Installed>();
   readonly #regionsMax: number;
+  readonly #imports = regionImports();
   #pending = new Map<number, Hot>();
   /** What is being translated. */
   #wanted = new Map<number, Hot>();
@@ -95,7 +102,6 @@ export class Translator implements Translation {
     p.v.set(At.hotEntries, hotEntries);
     this.#profile = profile;
     this.#interpreter = interpreter;
-    this.#decoder = new Decoder(p.v.model.instructions);
   }
 
   hot(page: number, offset: number): void {
@@ -200,16 +206,14 @@ export class Translator implements Translation {
     this.#pending = new Map();
     this.#pendingCount = 0;
     this.#waited = 0;
-    const module = new ModuleBuilder();
-    module.importMemory();
-    for (const callee of regionCallees) module.importFunction(callee, calleeSignature(callee));
+    const module = new ModuleBuilder(this.#imports);
     const made: Made[] = [];
     this.#wanted = pending;
     for (const [page, { address, mode, offsets }] of pending) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region made before
         const traits = this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'];
-        const view = new PageView(this.#p, this.#interpreter, this, this.#decoder, traits, page, { address, mode });
+        const view = new PageView(this.#p, this.#interpreter, this, traits, page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
         const region = this.#region(blocks, view, this.#isNarrow(page, offset));

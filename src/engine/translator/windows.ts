@@ -3,9 +3,10 @@
  * the software TLB once. The first access makes the check for all; later ones widen it, which is possible because code is emitted last.
  */
 import { tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
-import { type Graph, memoryCode, type Node, simdMemoryCode } from '../wasm/graph.ts';
-import { signedLeb, unsignedLeb } from '../wasm/module.ts';
+import { Emitter } from '../wasm/emitter.ts';
+import type { Graph, Node } from '../wasm/graph.ts';
 import { Op } from '../wasm/opcodes.ts';
+import { memoryCode } from '../wasm/pieces.ts';
 import type { RegionLocals } from './region-locals.ts';
 
 /** A value as a constant distance from another one, whatever that is. */
@@ -18,7 +19,7 @@ export interface Relative {
 const bytesMax = 128;
 
 interface Access {
-  readonly code: number[];
+  readonly code: Emitter;
   readonly op: number;
   readonly isVector: boolean;
   readonly distance: number;
@@ -36,9 +37,9 @@ export class Window {
   readonly #first: number;
   readonly #accesses: Access[] = [];
   /** Code that is filled in by `finish`. */
-  readonly toLowest: number[] = [];
-  readonly toHighest: number[] = [];
-  readonly table: number[] = [];
+  readonly toLowest = new Emitter();
+  readonly toHighest = new Emitter();
+  readonly table = new Emitter();
 
   constructor({ origin, distance }: Relative, bytes: number, writes: boolean, block: object, host: number) {
     this.origin = origin;
@@ -59,19 +60,21 @@ export class Window {
   }
   /** The code of an access, to be filled in. */
   access(op: number, isVector: boolean, distance: number): readonly number[] {
-    const code: number[] = [];
+    const code = new Emitter();
     this.#accesses.push({ code, op, isVector, distance });
-    return code;
+    return code.bytes;
   }
   finish(locals: RegionLocals): void {
-    const add = (code: number[], n: number): void => {
-      if (n !== 0) code.push(Op.i64Const, ...signedLeb(BigInt(n)), Op.i64Add);
+    const add = (code: Emitter, n: number): void => {
+      if (n !== 0) code.i64(BigInt(n)).op(Op.i64Add);
     };
     add(this.toLowest, this.#low - this.#first);
     add(this.toHighest, this.#high - 1 - this.#first);
-    this.table.push(Op.localGet, ...unsignedLeb(locals.named(this.writes ? 'tlbWrite' : 'tlbRead')));
-    for (const { code, op, isVector, distance } of this.#accesses)
-      code.push(...(isVector ? simdMemoryCode : memoryCode)(op, distance - this.#low));
+    this.table.get(locals.named(this.writes ? 'tlbWrite' : 'tlbRead'));
+    for (const { code, op, isVector, distance } of this.#accesses) {
+      if (isVector) code.simdMemory(op, distance - this.#low);
+      else code.memory(op, distance - this.#low);
+    }
   }
 }
 
@@ -106,11 +109,11 @@ export class Windows {
     this.#all.push(window);
     const constant = (n: number): Node => graph.constant('i32', BigInt(n));
     const i32 = (op: number, a: Node, b: Node): Node => graph.node('i32', [op], [a, b], true, 32);
-    const lowest = graph.node('i32', [Op.i32WrapI64], [graph.node('i64', window.toLowest, [first], true)], true, 32);
+    const lowest = graph.node('i32', [Op.i32WrapI64], [graph.node('i64', window.toLowest.bytes, [first], true)], true, 32);
     const slot = i32(Op.i32And, i32(Op.i32ShrU, lowest, constant(tlbSlotShift)), constant(tlbSlotMask));
-    const entry = i32(Op.i32Add, graph.node('i32', window.table, [], true, 32), slot);
+    const entry = i32(Op.i32Add, graph.node('i32', window.table.bytes, [], true, 32), slot);
     const tag = graph.node('i64', memoryCode(Op.i64Load, 0), [entry], true);
-    const highest = graph.node('i64', window.toHighest, [first], true);
+    const highest = graph.node('i64', window.toHighest.bytes, [first], true);
     const page = graph.node('i64', [Op.i64And], [highest, graph.constant('i64', -4096n)], true);
     miss(graph.node('i32', [Op.i64Ne], [tag, page], true, 1));
     graph.set(window.host, i32(Op.i32Add, lowest, graph.node('i32', memoryCode(Op.i32Load, 8), [entry], true, 32)));

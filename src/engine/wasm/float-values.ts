@@ -1,6 +1,7 @@
 /** Floating-point numbers as bits and back. What was a float before, or a lane of a vector, is taken as it is: a way over integer registers costs more than an addition. */
-import { type Graph, type Node, simdCode } from './graph.ts';
+import type { Graph, Node } from './graph.ts';
 import { extractLaneCodes, Float, floatLaneCodes, Op, Simd } from './opcodes.ts';
+import { simdCode } from './pieces.ts';
 
 type Size = 32 | 64;
 

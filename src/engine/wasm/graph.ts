@@ -3,9 +3,11 @@
  * goes through a temporary; pure nodes nobody uses vanish. Reads of a local stay reads until the local is set.
  */
 
-import { type Hint, hinted } from './branch-hints.ts';
-import { signedLeb, unsignedLeb, type ValueType } from './module.ts';
-import { Op, Simd } from './opcodes.ts';
+import type { Hint } from './branch-hints.ts';
+import { Emitter } from './emitter.ts';
+import type { ValueType } from './module.ts';
+import { Op } from './opcodes.ts';
+import { codeOf, get } from './pieces.ts';
 
 export interface Node {
   readonly kind: 'node';
@@ -29,7 +31,7 @@ type Statement =
   | Node
   | { readonly kind: 'effect'; readonly args: readonly Node[]; readonly code: readonly number[] }
   | { readonly kind: 'set'; readonly local: number; readonly value: Node }
-  | { readonly kind: 'place'; readonly emit: (out: number[]) => void }
+  | { readonly kind: 'place'; readonly emit: (out: Emitter) => void }
   | {
       readonly kind: 'if';
       readonly condition: Node;
@@ -48,8 +50,8 @@ export interface GraphHost {
 }
 
 const noArguments: readonly Node[] = [];
-const localGets: readonly (readonly number[])[] = Array.from({ length: 256 }, (_, n) => [Op.localGet, ...unsignedLeb(n)]);
-const localGet = (index: number): readonly number[] => localGets[index] ?? [Op.localGet, ...unsignedLeb(index)];
+const localGets: readonly (readonly number[])[] = Array.from({ length: 256 }, (_, n) => get(n));
+const localGet = (index: number): readonly number[] => localGets[index] ?? get(index);
 
 interface Constant {
   readonly code: readonly number[];
@@ -58,7 +60,7 @@ interface Constant {
 }
 function makeConstant(type: 'i32' | 'i64', value: bigint): Constant {
   const wrapped = BigInt.asIntN(type === 'i32' ? 32 : 64, value);
-  const code = [type === 'i32' ? Op.i32Const : Op.i64Const, ...signedLeb(wrapped)];
+  const code = codeOf((out) => (type === 'i32' ? out.i32(Number(wrapped)) : out.i64(wrapped)));
   const unsigned = BigInt.asUintN(64, value);
   const bits = unsigned < 0x1_0000_0000n ? 32 - Math.clz32(Number(unsigned)) || 1 : 64;
   return { code, unsigned, bits };
@@ -137,7 +139,7 @@ export class Graph {
     this.#current.push({ kind: 'effect', args, code });
   }
   /** Code that is made when its place is known: branches out of the graph. */
-  place(emit: (out: number[]) => void): void {
+  place(emit: (out: Emitter) => void): void {
     this.#current.push({ kind: 'place', emit });
   }
   branch(condition: Node, then: () => void, otherwise?: () => void, hint?: Hint): void {
@@ -157,7 +159,7 @@ export class Graph {
     outer.push(statement);
   }
 
-  finish(out: number[] = []): number[] {
+  finish(out = new Emitter()): Emitter {
     this.#prune(this.#root);
     this.#statements(this.#root, out, new Set());
     return out;
@@ -177,25 +179,25 @@ export class Graph {
       }
     }
   }
-  #statements(statements: readonly Statement[], out: number[], leaves: Set<Node>): void {
+  #statements(statements: readonly Statement[], out: Emitter, leaves: Set<Node>): void {
     for (const s of statements) {
       switch (s.kind) {
         case 'node':
           if (s.leaf >= 0) leaves.add(s);
           else if (!s.pure || s.uses > 1) {
             this.#expression(s, out);
-            if (s.uses === 0) out.push(Op.drop);
+            if (s.uses === 0) out.op(Op.drop);
             else this.#keep(s, out);
           }
           break;
         case 'effect':
           for (const a of s.args) this.#value(a, out);
-          pushAll(out, s.code);
+          out.append(s.code);
           break;
         case 'set':
           this.#value(s.value, out);
           this.#save(s.local, leaves, out);
-          out.push(Op.localSet, ...unsignedLeb(s.local));
+          out.set(s.local);
           break;
         case 'place':
           s.emit(out);
@@ -203,50 +205,41 @@ export class Graph {
         case 'if':
           for (const local of s.sets) this.#save(local, leaves, out);
           this.#value(s.condition, out);
-          out.push(hinted(Op.if, s.hint), 0x40);
+          out.if(s.hint);
           this.#host.enter();
           this.#statements(s.then, out, leaves);
           if (s.otherwise.length > 0) {
-            out.push(Op.else);
+            out.op(Op.else);
             this.#statements(s.otherwise, out, leaves);
           }
           this.#host.leave();
-          out.push(Op.end);
+          out.end();
           break;
       }
     }
   }
-  #keep(node: Node, out: number[]): void {
+  #keep(node: Node, out: Emitter): void {
     node.local = this.#host.temporary(node.type);
-    out.push(Op.localSet, ...unsignedLeb(node.local));
+    out.set(node.local);
   }
   /** Before a local changes, what has read it and is still to be used gets a temporary. */
-  #save(local: number, leaves: Set<Node>, out: number[]): void {
+  #save(local: number, leaves: Set<Node>, out: Emitter): void {
     for (const leaf of leaves) {
       if (leaf.leaf !== local) continue;
       if (leaf.local < 0 && leaf.emitted < leaf.uses) {
-        pushAll(out, leaf.code);
+        out.append(leaf.code);
         this.#keep(leaf, out);
       }
       leaves.delete(leaf);
     }
   }
-  #value(node: Node, out: number[]): void {
-    if (node.local >= 0) out.push(Op.localGet, ...unsignedLeb(node.local));
+  #value(node: Node, out: Emitter): void {
+    if (node.local >= 0) out.get(node.local);
     else this.#expression(node, out);
   }
-  #expression(node: Node, out: number[]): void {
+  #expression(node: Node, out: Emitter): void {
     node.emitted++;
     for (const a of node.args) this.#value(a, out);
-    pushAll(out, node.code);
+    out.append(node.code);
   }
 }
-
-const pushAll = (out: number[], code: readonly number[]): void => {
-  for (const byte of code) out.push(byte);
-};
-
-/** A memory instruction with its alignment (log2) and offset. */
-export const memoryCode = (op: number, offset: number, alignment = 0): readonly number[] => [op, alignment, ...unsignedLeb(offset)];
-export const simdMemoryCode = (op: number, offset: number): number[] => [Simd.prefix, ...unsignedLeb(op), 0, ...unsignedLeb(offset)];
-export const simdCode = (op: number, ...immediates: number[]): number[] => [Simd.prefix, ...unsignedLeb(op), ...immediates];

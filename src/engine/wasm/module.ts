@@ -1,5 +1,6 @@
 /** Assembles WebAssembly modules byte by byte: types, imports, functions, exports. WebAssembly 2.0, chapter 5. */
 import { hintsOf, hintsSectionName } from './branch-hints.ts';
+import { Emitter } from './emitter.ts';
 
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 /** How types are written. */
@@ -10,59 +11,15 @@ export interface Signature {
   readonly results: readonly ValueType[];
 }
 
-/** The encodings of small numbers, which are asked for again and again. */
-const smallUnsigned: readonly (readonly number[])[] = Array.from({ length: 0x1000 }, (_, n) => encodeUnsigned(n));
-export const unsignedLeb = (value: number): readonly number[] => smallUnsigned[value] ?? encodeUnsigned(value);
-function encodeUnsigned(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value >>> 0;
-  do {
-    const low = rest & 0x7f;
-    rest >>>= 7;
-    bytes.push(rest === 0 ? low : low | 0x80);
-  } while (rest !== 0);
-  return bytes;
-}
-
-const smallestSigned = -0x100;
-const smallSigned: readonly (readonly number[])[] = Array.from({ length: 0x1100 }, (_, n) => encodeSigned(n + smallestSigned));
-/** Of a 32-bit integer. */
-export const signedLeb32 = (value: number): readonly number[] => smallSigned[value - smallestSigned] ?? encodeSigned(value);
-function encodeSigned(value: number): number[] {
-  const bytes: number[] = [];
-  let small = value;
-  for (;;) {
-    const low = small & 0x7f;
-    small >>= 7;
-    if ((small === 0 && (low & 0x40) === 0) || (small === -1 && (low & 0x40) !== 0)) {
-      bytes.push(low);
-      return bytes;
-    }
-    bytes.push(low | 0x80);
-  }
-}
-export function signedLeb(value: bigint): readonly number[] {
-  if (value >= -0x8000_0000n && value < 0x8000_0000n) return signedLeb32(Number(value));
-  const bytes: number[] = [];
-  let rest = value;
-  for (;;) {
-    const low = Number(rest & 0x7fn);
-    rest >>= 7n;
-    if ((rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)) {
-      bytes.push(low);
-      return bytes;
-    }
-    bytes.push(low | 0x80);
-  }
-}
-
-const vector = (items: readonly (readonly number[])[]): number[] => [...unsignedLeb(items.length), ...items.flat()];
 const encoder = new TextEncoder();
-const name = (text: string): number[] => {
-  const bytes = encoder.encode(text);
-  return [...unsignedLeb(bytes.length), ...bytes];
+const vector = (out: Emitter, count: number, items: Emitter): Emitter => out.unsigned(count).append(items.bytes);
+const bytesOf = (out: Emitter, bytes: ArrayLike<number>): Emitter => {
+  out.unsigned(bytes.length);
+  for (let n = 0; n < bytes.length; n++) out.op(bytes[n] as number);
+  return out;
 };
-const section = (id: number, body: readonly number[]): number[] => [id, ...unsignedLeb(body.length), ...body];
+const name = (out: Emitter, text: string): Emitter => bytesOf(out, encoder.encode(text));
+const section = (out: Emitter, id: number, body: Emitter): Emitter => bytesOf(out.op(id), body.bytes);
 
 const endOfFunction = 0x0b;
 
@@ -74,91 +31,131 @@ export interface FunctionBody {
   readonly code: ArrayLike<number>;
 }
 
-export class ModuleBuilder {
+/** What the functions of a module have from outside, in the order of their numbers; several modules may have the same. */
+export class Imports {
   readonly #types: string[] = [];
-  readonly #typeBytes: number[][] = [];
-  readonly #imports: number[][] = [];
-  readonly #functions: FunctionBody[] = [];
-  #importedFunctions = 0;
-  #sealed = false;
+  readonly #typeBytes = new Emitter();
+  readonly #imports = new Emitter();
+  #count = 0;
+  #functions = 0;
 
-  type(signature: Signature): number {
-    const key = `${signature.parameters.join()}>${signature.results.join()}`;
+  /** How many functions are imported. */
+  get functions(): number {
+    return this.#functions;
+  }
+  /** The number of a signature. */
+  type({ parameters, results }: Signature): number {
+    const key = `${parameters.join()}>${results.join()}`;
     const known = this.#types.indexOf(key);
     if (known >= 0) return known;
-    const list = (types: readonly ValueType[]) => vector(types.map((t) => [typeByte[t]]));
-    this.#typeBytes.push([0x60, ...list(signature.parameters), ...list(signature.results)]);
+    this.#typeBytes.op(0x60);
+    for (const types of [parameters, results]) {
+      this.#typeBytes.unsigned(types.length);
+      for (const type of types) this.#typeBytes.op(typeByte[type]);
+    }
     return this.#types.push(key) - 1;
   }
+  #import(field: string): Emitter {
+    this.#count++;
+    return name(name(this.#imports, 'env'), field);
+  }
+  memory(): void {
+    this.#import('memory').op(2).op(0).op(1);
+  }
+  table(): void {
+    this.#import('table').op(1).op(0x70).op(0).op(0);
+  }
+  /** Returns the function's number. */
+  function(field: string, signature: Signature): number {
+    this.#import(field).op(0).unsigned(this.type(signature));
+    return this.#functions++;
+  }
+  /** The sections of types and imports. */
+  write(out: Emitter): void {
+    section(out, 1, vector(new Emitter(), this.#types.length, this.#typeBytes));
+    section(out, 2, vector(new Emitter(), this.#count, this.#imports));
+  }
+}
 
-  importMemory(): void {
-    this.#imports.push([...name('env'), ...name('memory'), 2, 0, 1]);
+export class ModuleBuilder {
+  readonly #imports: Imports;
+  readonly #functions: FunctionBody[] = [];
+
+  /** `imports`: from here on they stay as they are. */
+  constructor(imports: Imports) {
+    this.#imports = imports;
   }
-  importTable(): void {
-    this.#imports.push([...name('env'), ...name('table'), 1, 0x70, 0, 0]);
-  }
-  /** Returns the function's index. All imports come before the first function. */
-  importFunction(field: string, signature: Signature): number {
-    if (this.#sealed) throw new Error('imports come first');
-    this.#imports.push([...name('env'), ...name(field), 0, ...unsignedLeb(this.type(signature))]);
-    return this.#importedFunctions++;
-  }
-  /** Adds an exported function and returns its index. */
+  /** Adds an exported function and returns its number. */
   add(body: FunctionBody): number {
-    this.#sealed = true;
-    return this.#importedFunctions + this.#functions.push(body) - 1;
+    return this.#imports.functions + this.#functions.push(body) - 1;
   }
 
-  #hints(locals: readonly (readonly number[])[]): number[] {
-    const functions: number[][] = [];
+  #writeHints(out: Emitter, locals: readonly Emitter[]): void {
+    const functions = new Emitter();
+    let count = 0;
     for (const [n, f] of this.#functions.entries()) {
-      const hints = hintsOf(f.code, locals[n]?.length ?? 0).map(([at, value]) => [...unsignedLeb(at), 1, value]);
-      if (hints.length > 0) functions.push([...unsignedLeb(this.#importedFunctions + n), ...vector(hints)]);
+      const hints = hintsOf(f.code, locals[n]?.bytes.length ?? 0);
+      if (hints.length === 0) continue;
+      count++;
+      functions.unsigned(this.#imports.functions + n).unsigned(hints.length);
+      for (const [at, value] of hints) functions.unsigned(at).op(1).op(value);
     }
-    return functions.length > 0 ? section(0, [...name(hintsSectionName), ...vector(functions)]) : [];
+    if (count > 0) section(out, 0, vector(name(new Emitter(), hintsSectionName), count, functions));
   }
   bytes(): Uint8Array<ArrayBuffer> {
-    const declarations = this.#functions.map((f) => unsignedLeb(this.type(f.signature)));
-    const exports = this.#functions.map((f, n) => [...name(f.name), 0, ...unsignedLeb(this.#importedFunctions + n)]);
+    const count = this.#functions.length;
+    const types = new Emitter();
+    const exports = new Emitter();
+    for (const [n, f] of this.#functions.entries()) {
+      types.unsigned(this.#imports.type(f.signature));
+      name(exports, f.name)
+        .op(0)
+        .unsigned(this.#imports.functions + n);
+    }
     const locals = this.#functions.map((f) => localRuns(f.locals));
-    const sizes = this.#functions.map((f, n) => (locals[n]?.length ?? 0) + f.code.length + 1);
-    const count = unsignedLeb(this.#functions.length);
-    const codeSize = sizes.reduce((sum, size) => sum + size + unsignedLeb(size).length, count.length);
-    const head = [
-      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      ...section(1, vector(this.#typeBytes)),
-      ...section(2, vector(this.#imports)),
-      ...section(3, vector(declarations)),
-      ...section(7, vector(exports)),
-      ...this.#hints(locals),
-      ...[10, ...unsignedLeb(codeSize), ...count],
-    ];
-    const out = new Uint8Array(head.length + codeSize - count.length);
+    const head = new Emitter().append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    this.#imports.write(head);
+    section(head, 3, vector(new Emitter(), count, types));
+    section(head, 7, vector(new Emitter(), count, exports));
+    this.#writeHints(head, locals);
+    const starts = this.#functions.map((f, n) => {
+      const own = locals[n] as Emitter;
+      return new Emitter().unsigned(own.bytes.length + f.code.length + 1).append(own.bytes);
+    });
+    let size = 0;
+    for (const [n, f] of this.#functions.entries()) size += (starts[n] as Emitter).bytes.length + f.code.length + 1;
+    const counted = new Emitter().unsigned(count);
+    head
+      .op(10)
+      .unsigned(counted.bytes.length + size)
+      .append(counted.bytes);
+
+    const out = new Uint8Array(head.bytes.length + size);
     let at = 0;
     const put = (bytes: ArrayLike<number>): void => {
       out.set(bytes, at);
       at += bytes.length;
     };
-    put(head);
-    this.#functions.forEach((f, n) => {
-      put(unsignedLeb(sizes[n] ?? 0));
-      put(locals[n] ?? []);
+    put(head.bytes);
+    for (const [n, f] of this.#functions.entries()) {
+      put((starts[n] as Emitter).bytes);
       put(f.code);
       out[at++] = endOfFunction;
-    });
+    }
     return out;
   }
 }
 
 /** Locals as runs of one type. */
-function localRuns(types: readonly ValueType[]): number[] {
-  const runs: number[][] = [];
-  for (let at = 0; at < types.length; ) {
+function localRuns(types: readonly ValueType[]): Emitter {
+  const runs = new Emitter();
+  let count = 0;
+  for (let at = 0; at < types.length; count++) {
     const type = types[at] as ValueType;
     let end = at;
     while (types[end] === type) end++;
-    runs.push([...unsignedLeb(end - at), typeByte[type]]);
+    runs.unsigned(end - at).op(typeByte[type]);
     at = end;
   }
-  return vector(runs);
+  return vector(new Emitter(), count, runs);
 }

@@ -20,8 +20,9 @@ import type { ReadStateName, StateName } from '../../isa/state-names.ts';
 import type { VectorOp1, VectorOp2 } from '../../isa/vector-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
 import { floatOfBits } from './float-values.ts';
-import { memoryCode, type Node, simdCode } from './graph.ts';
+import type { Node } from './graph.ts';
 import { extractLaneCodes, floatLaneCodes, Op, replaceLaneCodes, Simd, vector1Codes, vector2Codes, vectorShiftCodes } from './opcodes.ts';
+import { memoryCode, simdCode } from './pieces.ts';
 import { WasmValues } from './wasm-values.ts';
 
 const rightsFields = { esRights: Segment.es, dsRights: Segment.ds, fsRights: Segment.fs, gsRights: Segment.gs } as const;
