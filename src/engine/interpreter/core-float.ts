@@ -5,7 +5,7 @@
 import { offsetOf } from '../../cpu/state.ts';
 import { type FloatOp, floatCode } from '../../isa/float-ops.ts';
 import type { ModuleBuilder } from '../wasm/module.ts';
-import { Float, Op } from '../wasm/opcodes.ts';
+import { Float, Op, truncateCodes } from '../wasm/opcodes.ts';
 import { call, get, i32, i64, memoryCode } from '../wasm/pieces.ts';
 
 export type FastFloat =
@@ -36,8 +36,6 @@ const fastFloats: readonly FastFloat[] = [
   'toOther',
 ];
 export const hasFastPath = (op: FloatOp): op is FastFloat => (fastFloats as readonly FloatOp[]).includes(op);
-
-const truncateToI64 = { 32: [0xfc, 4], 64: [0xfc, 6] } as const; // saturating; the range is checked before
 
 /** The default control bits with precision sticky: see cpu/float/sse.ts. */
 const hostMode = 0x1fa0;
@@ -154,7 +152,7 @@ function fast(op: FastFloat, size: Size): number[] {
       // an exponent that keeps the magnitude below 2^31 or 2^63
       const bits = op === 'truncateInt64' ? 63n : 31n;
       const bias = size === 64 ? 1023n : 127n;
-      const value = [...toFloat(size, 1), ...truncateToI64[size]];
+      const value = [...toFloat(size, 1), ...truncateCodes[size]];
       return [
         ...exponentIn(size, 1, 0n, bias + bits),
         Op.if,

@@ -6,7 +6,7 @@ import type { FloatOp } from '../../isa/float-ops.ts';
 import { toBits as bitsOf } from '../wasm/float-values.ts';
 import type { Graph, Node } from '../wasm/graph.ts';
 import type { ValueType } from '../wasm/module.ts';
-import { Float, Op } from '../wasm/opcodes.ts';
+import { Float, Op, truncateCodes } from '../wasm/opcodes.ts';
 
 type Size = 32 | 64;
 
@@ -194,7 +194,7 @@ export function hostFloat(
         plain: undefined,
         compute: () => {
           const result = value();
-          const back = (): Node => graph.node('i64', size === 64 ? [0xfc, 6] : [0xfc, 4], [toFloat(result, size)], true);
+          const back = (): Node => graph.node('i64', truncateCodes[size], [toFloat(result, size)], true);
           const given = long ? a : graph.node('i64', [Op.i64Extend32S], [a], true);
           // a magnitude near the end of the range would be cut on the way back
           const small = test(Op.i64LtU, quad(Op.i64Add, given, i64(1n << 62n)), i64(1n << 63n));
@@ -211,7 +211,7 @@ export function hostFloat(
       const rounds = op.startsWith('to');
       const range = bias[size] + (long ? 63n : 31n) - (rounds ? 1n : 0n);
       const nearest = rounds ? [size === 64 ? Float.f64Nearest : Float.f32Nearest] : [];
-      const truncate = size === 64 ? [0xfc, 6] : [0xfc, 4];
+      const truncate = truncateCodes[size];
       const compute = (): Computed => {
         const whole = graph.node('i64', [...nearest, ...truncate], [toFloat(a, size)], true);
         const value = long ? whole : graph.node('i64', [Op.i64And], [whole, i64(0xffff_ffffn)], true, 32);

@@ -47,3 +47,6 @@ export const extractLaneCodes = { 8: 22, 16: 25, 32: 27, 64: 29 } as const;
 export const replaceLaneCodes = { 8: 23, 16: 26, 32: 28, 64: 30 } as const;
 export const floatLaneCodes = { extract: { 32: 31, 64: 33 }, replace: { 32: 32, 64: 34 } } as const;
 export const Simd = { prefix: 0xfd, load: 0, store: 11, constant: 12, shuffle: 13, splat64: 18, load32Zero: 92, load64Zero: 93 } as const;
+
+/** Truncation to a signed 64-bit integer, by the float's size; what does not fit saturates. */
+export const truncateCodes = { 32: [0xfc, 4], 64: [0xfc, 6] } as const;

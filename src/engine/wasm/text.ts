@@ -8,6 +8,7 @@ import {
   Op,
   replaceLaneCodes,
   Simd,
+  truncateCodes,
   vector1Codes,
   vector2Codes,
   vectorShiftCodes,
@@ -45,6 +46,7 @@ const laneNames = new Map<number, string>([
     Object.entries(codes).map(([size, code]) => [code, `${floatShapes[Number(size) as 32]}.${op}_lane`] as const),
   ),
 ]);
+const truncateNames = new Map(Object.entries(truncateCodes).map(([size, [, code]]) => [code as number, `i64.trunc_sat_f${size}_s`]));
 const vectorMemory: readonly number[] = [Simd.load, Simd.store, Simd.load32Zero, Simd.load64Zero];
 
 class Reader {
@@ -98,7 +100,7 @@ function vectorInstruction(r: Reader): string {
 function instruction(r: Reader, callees: readonly string[]): string {
   const code = r.byte();
   if (code === Simd.prefix) return vectorInstruction(r);
-  const name = names.get(code);
+  const name = code === truncateCodes[64][0] ? truncateNames.get(r.unsigned()) : names.get(code);
   if (!name) throw new Bug(`instruction ${code} has no name`);
   switch (code) {
     case Op.block:
