@@ -2,7 +2,7 @@
 
 import type { Decoded } from '../isa/decode.ts';
 import { formatInstruction } from '../isa/format.ts';
-import { calleeSignature, regionCallees } from './interpreter/callees.ts';
+import { type Callee, calleeSignature } from './interpreter/callees.ts';
 import type { FunctionBody } from './wasm/module.ts';
 import { moduleText } from './wasm/text.ts';
 
@@ -20,6 +20,7 @@ interface Counted {
 interface RegionProfile extends Counted {
   readonly instructions: readonly RegionInstruction[];
   readonly body: FunctionBody;
+  readonly callees: readonly Callee[];
 }
 
 const rowsMax = 12;
@@ -61,9 +62,9 @@ export class EngineProfile {
   slowAccess(): void {
     this.#slowAccesses++;
   }
-  /** A region is in use under this number from now on. */
-  region(slot: number, instructions: readonly RegionInstruction[], body: FunctionBody): void {
-    const region = { instructions, body: { ...body, code: Uint8Array.from(body.code) }, entries: 0, retired: 0 };
+  /** A region is in use under this number from now on. `callees`: what its module imports. */
+  region(slot: number, instructions: readonly RegionInstruction[], body: FunctionBody, callees: readonly Callee[]): void {
+    const region = { instructions, body: { ...body, code: Uint8Array.from(body.code) }, callees, entries: 0, retired: 0 };
     if (this.#regions.length === keptMax) this.#forgetColdest();
     this.#regions.push(region);
     this.#bySlot.set(slot, region);
@@ -113,19 +114,20 @@ export class EngineProfile {
   }
   /** The hottest regions as modules in WebAssembly's text format, with their guest code as comments; the name tells the rank and where the code begins. */
   texts(retired: number): { readonly name: string; readonly text: string; readonly body: FunctionBody }[] {
-    const imports = regionCallees.map((name) => ({ name, signature: calleeSignature(name) }));
     return this.#hottest(textsMax).map((region, n) => {
       const guest = describe(region, `${((100 * region.retired) / Math.max(1, retired)).toFixed(1)} %`, Number.POSITIVE_INFINITY);
       const start = region.instructions[0]?.address.toString(16) ?? '';
       const comments = guest.map((line) => `;; ${line.trim()}\n`).join('');
       return {
         name: `${String(n + 1).padStart(2, '0')}-${start}.wat`,
-        text: comments + moduleText(region.body, imports),
+        text: comments + moduleText(region.body, importsOf(region.callees)),
         body: region.body,
       };
     });
   }
 }
+
+const importsOf = (callees: readonly Callee[]) => callees.map((name) => ({ name, signature: calleeSignature(name) }));
 
 const top = (counts: ReadonlyMap<string, number>): string[] =>
   [...counts]

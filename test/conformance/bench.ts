@@ -86,7 +86,7 @@ export class Bench {
     this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
     this.#space.watchCode(this.#interpreter);
     if (translate) {
-      this.translator = new Translator(this.processor, this.#interpreter, { most: regions });
+      this.translator = new Translator(this.processor, this.#interpreter, { most: regions, patience: 0 });
       this.#interpreter.translateWith(this.translator);
     }
     this.#mapPages();

@@ -7,8 +7,7 @@ import type { ModuleBuilder, Signature } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { get, i32, i64, memoryCode, set, tee } from '../wasm/pieces.ts';
 
-export const runNames = ['storeRun', 'moveRun'] as const;
-export type RunName = (typeof runNames)[number];
+export type RunName = 'storeRun' | 'moveRun';
 /** (state, to, value or from, iterations at most, log2 of the element's bytes) -> iterations done. */
 export const runSignature: Signature = { parameters: ['i32', 'i64', 'i64', 'i64', 'i32'], results: ['i32'] };
 

@@ -9,7 +9,7 @@ import { helperNames } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type FunctionBody, Imports, ModuleBuilder } from '../wasm/module.ts';
-import { type Callee, calleeSignature, regionCallees } from './callees.ts';
+import { Callees, calleeSignature } from './callees.ts';
 import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { Groups } from './groups.ts';
@@ -40,9 +40,9 @@ export class Handlers {
   /** The same, by code mode: where nothing is restricted, and where it is. */
   readonly #byShape = [new ShapeMap<number>(), new ShapeMap<number>()] as const;
   #next = firstHandler;
-  /** Made, but not compiled; and what they call, by the numbers that they call it by. */
+  /** Made, but not compiled; and what they call. */
   #waiting: { readonly index: number; readonly body: FunctionBody }[] = [];
-  #callees: Callee[] = [];
+  #callees = new Callees();
   /** Those of several instructions. */
   readonly groups = new Groups();
   #nextSlot = handlersEnd;
@@ -62,9 +62,9 @@ export class Handlers {
     this.#table.set(crossingHandler, core.crossing as () => number);
   }
 
-  /** What a region may import. */
-  get regionImports(): WebAssembly.ModuleImports {
-    return Object.fromEntries(['memory', ...regionCallees].map((name) => [name, present(this.#imports[name], name)]));
+  /** The memory, and all that handlers and regions may call. */
+  get imports(): WebAssembly.ModuleImports {
+    return this.#imports as WebAssembly.ModuleImports;
   }
   #instantiateCore(calls: RecordCalls): WebAssembly.Exports {
     const { paging } = this.#p;
@@ -181,23 +181,16 @@ export class Handlers {
   #make(group: readonly Decoded[], restricted: boolean): number {
     const index = this.#next++;
     if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
-    const number = (callee: Callee): number => {
-      const at = this.#callees.indexOf(callee);
-      return at >= 0 ? at : this.#callees.push(callee) - 1;
-    };
-    this.#waiting.push({ index, body: makeHandler(`h${index}`, group, number, restricted) });
+    this.#waiting.push({ index, body: makeHandler(`h${index}`, group, this.#callees.number, restricted) });
     return index;
   }
   /** Compiles the handlers that were asked for. */
   compile(): void {
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
-    const imports = new Imports();
-    imports.memory();
-    for (const callee of this.#callees) imports.function(callee, calleeSignature(callee));
-    const module = new ModuleBuilder(imports);
+    const module = new ModuleBuilder(this.#callees.imports());
     this.#waiting = [];
-    this.#callees = [];
+    this.#callees = new Callees();
     for (const { body } of waiting) module.add(body);
     this.#install(
       module,
@@ -206,7 +199,7 @@ export class Handlers {
     );
   }
   #install(module: ModuleBuilder, indices: readonly number[], names: readonly string[]): void {
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: this.#imports as WebAssembly.ModuleImports });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: this.imports });
     indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
   }
 

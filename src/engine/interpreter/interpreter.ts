@@ -41,9 +41,9 @@ export class Interpreter implements CodeWatch {
     this.#handlers.prepare(p.decoder);
   }
 
-  /** What a region may import. */
-  get regionImports(): WebAssembly.ModuleImports {
-    return this.#handlers.regionImports;
+  /** What regions import. */
+  get imports(): WebAssembly.ModuleImports {
+    return this.#handlers.imports;
   }
   get counts(): { readonly traces: number; readonly records: number; readonly invalidations: number; readonly arenaFlushes: number } {
     return { ...this.#counts, records: this.#writer.count };

@@ -9,30 +9,48 @@ export function flagsOfBlocks(
   order: readonly number[],
 ): readonly (FlagKind | undefined)[] {
   const kinds: (FlagKind | undefined)[] = blocks.map(() => undefined);
-  const left = blocks.map((b) => b.steps.findLast((s) => s.trait.flags !== undefined)?.trait.flags);
+  const left = blocks.map(leftBy);
   for (let changed = true; changed; ) {
+    const found = waysIn(left, kinds, next, order);
     changed = false;
-    const found: (FlagKind | undefined)[] = blocks.map(() => undefined);
-    for (const n of order) {
-      const out = left[n] ?? kinds[n];
-      if (!out) continue;
-      for (const to of next[n] as readonly number[]) {
-        const known = found[to];
-        found[to] = known ? meet(known, out) : out;
-      }
-    }
-    for (const [n, b] of blocks.entries()) {
-      const kind = atStart(found[n], b);
+    for (let n = 0; n < kinds.length; n++) {
+      const { entered } = blocks[n] as Block;
+      const kind = atStart(found[n], entered);
       const old = kinds[n];
-      if (!kind || (old && sameKind(old, kind))) continue;
-      const met = old ? atStart(meet(old, kind), b) : kind;
-      changed ||= !old || !met || !sameKind(old, met);
+      const met = old && kind ? atStart(meet(old, kind), entered) : kind;
+      if (!met || (old && sameKind(old, met))) continue;
       kinds[n] = met;
+      changed = true;
     }
   }
   return kinds;
 }
+function leftBy({ steps }: Block): FlagKind | undefined {
+  for (let n = steps.length - 1; n >= 0; n--) {
+    const flags = steps[n]?.trait.flags;
+    if (flags) return flags;
+  }
+  return undefined;
+}
+/** What all known ways to a block agree in. */
+function waysIn(
+  left: readonly (FlagKind | undefined)[],
+  kinds: readonly (FlagKind | undefined)[],
+  next: readonly (readonly number[])[],
+  order: readonly number[],
+): readonly (FlagKind | undefined)[] {
+  const found: (FlagKind | undefined)[] = kinds.map(() => undefined);
+  for (const n of order) {
+    const out = left[n] ?? kinds[n];
+    if (!out) continue;
+    for (const to of next[n] as readonly number[]) {
+      const known = found[to];
+      found[to] = known ? meet(known, out) : out;
+    }
+  }
+  return found;
+}
 /** Where control comes in from outside, flags come as a vector. */
-function atStart(kind: FlagKind | undefined, { entered }: Block): FlagKind | undefined {
+function atStart(kind: FlagKind | undefined, entered: boolean): FlagKind | undefined {
   return entered ? (kind ? enterable(kind) : vectorKind) : kind;
 }

@@ -10,7 +10,7 @@ import type { Form, Size } from '../../isa/ops.ts';
 import type { StateName } from '../../isa/state-names.ts';
 import type { X87Name } from '../../isa/x87-names.ts';
 import { pageBytes } from '../../memory/pool.ts';
-import { type Callee, regionCallees } from '../interpreter/callees.ts';
+import type { Callee } from '../interpreter/callees.ts';
 import { isConditional } from '../interpreter/handler.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import type { Hint } from '../wasm/branch-hints.ts';
@@ -146,7 +146,7 @@ export class RegionOps extends RegionMemory {
     throw new NotTranslated('repeat');
   }
   #call(callee: Callee, args: readonly Node[], bits: number): Node {
-    return this.graph.node('i32', call(regionCallees.indexOf(callee)), args, false, bits);
+    return this.graph.node('i32', call(this.#around.callIndex(callee)), args, false, bits);
   }
   /** The whole of REP MOVS and STOS, as far as a page goes; what is left is the interpreter's. */
   bulk(kind: 'moveRun' | 'storeRun', form: Form): void {

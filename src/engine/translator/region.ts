@@ -2,6 +2,7 @@
 import { assert } from '../../base/assert.ts';
 import { offsetOf } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
+import type { Callee } from '../interpreter/callees.ts';
 import { cachedRecord, isCached } from '../interpreter/jump-cache.ts';
 import { Outcome, Record } from '../interpreter/record.ts';
 import { type Hint, hinted } from '../wasm/branch-hints.ts';
@@ -33,6 +34,10 @@ interface RegionOptions {
   readonly narrow: boolean;
   /** The dispatcher counts the ways out, so all lead there. */
   readonly profiled: boolean;
+  /** The map of decoded code that the TLB has for a page while it is where it was; pages count from the region's first. */
+  readonly mapOf: (page: number) => number;
+  /** The number of a function in the region's module. */
+  readonly callIndex: (callee: Callee) => number;
 }
 
 export class Region {
@@ -44,6 +49,7 @@ export class Region {
   readonly #locals = new RegionLocals();
   readonly #structure: Structure;
   readonly #mapOf: (page: number) => number;
+  readonly #callIndex: (callee: Callee) => number;
   readonly #kinds: readonly (FlagKind | undefined)[];
   readonly #fuelNeeded: number[];
   readonly #exitKinds: FlagKind[] = [vectorKind];
@@ -56,13 +62,13 @@ export class Region {
   /** What is known where control comes to a block in one way only. */
   readonly #reached = new Map<number, Known>();
 
-  /** `mapOf`: the map of decoded code that the TLB has for a page while it is where it was; pages count from the region's first. */
-  constructor(blocks: readonly Block[], { restricted, narrow, profiled }: RegionOptions, mapOf: (page: number) => number) {
+  constructor(blocks: readonly Block[], { restricted, narrow, profiled, mapOf, callIndex }: RegionOptions) {
     this.#windows = new Windows(this.#locals, narrow);
     this.blocks = blocks;
     this.#restricted = restricted;
     this.#profiled = profiled;
     this.#mapOf = mapOf;
+    this.#callIndex = callIndex;
     const next = blocks.map(nextOf);
     const successors: number[][] = [[]];
     blocks.forEach((b, n) => {
@@ -195,6 +201,7 @@ export class Region {
     return {
       locals: this.#locals,
       windows: this.#windows,
+      callIndex: this.#callIndex,
       reach: (target, known) => void this.#reached.set(nodeOf(target), known),
       target: block?.target,
       behind: block?.behind,

@@ -1,5 +1,6 @@
 /** What the code of one instruction is told of the region, the block and the instructions around it. */
 import type { Decoded } from '../../isa/decode.ts';
+import type { Callee } from '../interpreter/callees.ts';
 import type { Hint } from '../wasm/branch-hints.ts';
 import type { Emitter } from '../wasm/emitter.ts';
 import type { FlagKind } from './flag-kind.ts';
@@ -10,6 +11,8 @@ import type { Relative, Window, Windows } from './windows.ts';
 export interface Surroundings {
   readonly locals: RegionLocals;
   readonly windows: Windows;
+  /** The number of a function in the region's module. */
+  readonly callIndex: (callee: Callee) => number;
   /** Numbers of the blocks that may come next; of those that a computed jump may mean, where they begin. */
   readonly target: number | undefined;
   readonly behind: number | undefined;

@@ -24,6 +24,7 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
 }
 
 const nowhere: Omit<Surroundings, 'locals' | 'windows'> = {
+  callIndex: () => 0,
   page: undefined,
   dispatch: () => {},
   reach: () => {},

@@ -2,20 +2,20 @@
 import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import { calleeSignature, regionCallees } from '../interpreter/callees.ts';
+import { type Callee, Callees } from '../interpreter/callees.ts';
 import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
-import { type FunctionBody, Imports, ModuleBuilder } from '../wasm/module.ts';
+import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { type Block, discover, type Step, type Trait } from './discover.ts';
 import { type Hot, PageView } from './page-view.ts';
 import { Region } from './region.ts';
 
-/** So many hot places make a module; fewer do after they have waited for so many runs of the engine. */
+/** So many hot places make a module; fewer do after so many instructions, since a module by itself takes V8 as long as many regions in it. */
 const batch = 32;
-const patience = 16;
+const defaultPatience = 2_000_000;
 /** After so many entries a place is worth translating. */
 const hotEntries = 6000;
 
@@ -61,14 +61,8 @@ export interface TranslatorOptions {
   readonly profile?: EngineProfile | undefined;
   /** So many regions are kept. */
   readonly most?: number;
-}
-
-/** The same for all modules of regions. */
-function regionImports(): Imports {
-  const imports = new Imports();
-  imports.memory();
-  for (const callee of regionCallees) imports.function(callee, calleeSignature(callee));
-  return imports;
+  /** After so many instructions hot places are translated, however few they are. */
+  readonly patience?: number;
 }
 
 export class Translator implements Translation {
@@ -80,11 +74,12 @@ export class Translator implements Translation {
   /** All that are in use, the oldest first. */
   readonly #order = new Set<Installed>();
   readonly #regionsMax: number;
-  readonly #imports = regionImports();
+  readonly #patience: number;
   #pending = new Map<number, Hot>();
   /** What is being translated. */
   #wanted = new Map<number, Hot>();
   #pendingCount = 0;
+  /** Instructions since the first of them. */
   #waited = 0;
   /** Instructions run so far, about. */
   #run = 0;
@@ -96,9 +91,10 @@ export class Translator implements Translation {
   /** How often what happened; for profiles. */
   readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, evicted: 0, narrowed: 0 };
 
-  constructor(p: Processor, interpreter: Interpreter, { profile, most = regionsMax }: TranslatorOptions = {}) {
+  constructor(p: Processor, interpreter: Interpreter, { profile, most = regionsMax, patience = defaultPatience }: TranslatorOptions = {}) {
     this.#p = p;
     this.#regionsMax = most;
+    this.#patience = patience;
     p.v.set(At.hotEntries, hotEntries);
     this.#profile = profile;
     this.#interpreter = interpreter;
@@ -117,7 +113,9 @@ export class Translator implements Translation {
   tick(instructions: number): void {
     this.#run += instructions;
     if (this.#run - this.#missesCounted >= missesInterval) this.#countMisses();
-    if (this.#pendingCount > 0 && ++this.#waited >= patience) this.translate();
+    if (this.#pendingCount === 0) return;
+    this.#waited += instructions;
+    if (this.#waited >= this.#patience) this.translate();
   }
   /** A region whose windows lie across two pages again and again is made anew without them. */
   #countMisses(): void {
@@ -206,7 +204,7 @@ export class Translator implements Translation {
     this.#pending = new Map();
     this.#pendingCount = 0;
     this.#waited = 0;
-    const module = new ModuleBuilder(this.#imports);
+    const callees = new Callees();
     const made: Made[] = [];
     this.#wanted = pending;
     for (const [page, { address, mode, offsets }] of pending) {
@@ -216,10 +214,8 @@ export class Translator implements Translation {
         const view = new PageView(this.#p, this.#interpreter, this, traits, page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
-        const region = this.#region(blocks, view, this.#isNarrow(page, offset));
-        const body = region.function(`r${made.length}`);
-        module.add(body);
-        made.push({ region, view, body });
+        const region = this.#region(blocks, view, this.#isNarrow(page, offset), callees.number);
+        made.push({ region, view, body: region.function(`r${made.length}`) });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
           if (at !== undefined) pending.get(at)?.offsets.delete(within);
@@ -227,25 +223,25 @@ export class Translator implements Translation {
       }
     }
     this.#wanted = new Map();
-    if (made.length > 0) this.#install(module, made);
+    if (made.length > 0) this.#install(made, callees);
   }
   /** Whether a region that has this place should be entered there. */
   isWanted(page: number, offset: number): boolean {
     return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
   }
-  #region(blocks: readonly Block[], view: PageView, narrow: boolean): Region {
+  #region(blocks: readonly Block[], view: PageView, narrow: boolean, callIndex: (callee: Callee) => number): Region {
     for (const b of blocks) this.counts.instructions += b.steps.length;
     for (const { page, start, end } of rangesOf(blocks, view)) this.#interpreter.pages.markCode(Math.floor(page / 8), start, end);
-    return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined }, (number) =>
-      this.#interpreter.pages.mapOf(view.page(number) ?? 0),
-    );
+    const mapOf = (number: number): number => this.#interpreter.pages.mapOf(view.page(number) ?? 0);
+    return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined, mapOf, callIndex });
   }
-  #install(module: ModuleBuilder, made: readonly Made[]): void {
+  #install(made: readonly Made[], callees: Callees): void {
+    const module = new ModuleBuilder(callees.imports());
+    for (const { body } of made) module.add(body);
     const bytes = module.bytes();
     this.counts.modules++;
     this.counts.bytes += bytes.length;
-    const compile = (): WebAssembly.Instance =>
-      new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.regionImports });
+    const compile = (): WebAssembly.Instance => new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.imports });
     const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
     for (const [n, { region, view, body }] of made.entries()) {
       if (this.#order.size >= this.#regionsMax) this.#evict();
@@ -256,6 +252,7 @@ export class Translator implements Translation {
         slot,
         region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))),
         body,
+        callees.list,
       );
     }
   }
