@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /** The `testudo` command: verbs, help, errors and exit codes. */
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import { optionRecords } from '../config/options.ts';
 import { OutOfMemory } from '../memory/pool.ts';
 import { completionScript } from './completion.ts';
 import { run } from './run.ts';
+import { tuneForStart } from './v8-tuning.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
 
@@ -34,22 +34,8 @@ function program(): Command {
   return testudo;
 }
 
-/**
- * A short run spends more on V8's optimising compiler than on the guest. With less inlining a boot takes 4.6 s of CPU instead of 5.3, and long runs
- * take what they took. What lives long while the engine starts is short-lived later, so where objects are made says nothing about how long they live: with
- * V8's guess code that is written at run time took 1.6 times as long in every other process. V8 before 12 also optimises WebAssembly after so little work
- * that most of it never earns that back: a boot and five Linux workloads take 9 percent less with this budget than with a quarter of it. Later ones have
- * budgets of their own that are better than this. Branch hints are on by themselves from V8 13.7 on.
- */
-function tuneCompiler(): void {
-  setFlagsFromString('--max-inlined-bytecode-size-cumulative=200');
-  setFlagsFromString('--no-allocation-site-pretenuring');
-  setFlagsFromString('--experimental-wasm-branch-hinting');
-  if (Number.parseInt(process.versions.v8, 10) < 12) setFlagsFromString('--wasm-tiering-budget=80000000');
-}
-
 async function main(): Promise<void> {
-  tuneCompiler();
+  tuneForStart();
   try {
     await program().parseAsync();
   } catch (problem) {

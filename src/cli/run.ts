@@ -17,6 +17,7 @@ import { nestedInitrd, withVmx } from './nested.ts';
 import { command } from './prompt.ts';
 import { Terminal } from './terminal.ts';
 import { unpack } from './unpack.ts';
+import { tuneForRegions } from './v8-tuning.ts';
 
 /** Kernels up to this size are unpacked in a blink. */
 const quietKernelBytesMax = 4 * 2 ** 20;
@@ -109,6 +110,7 @@ class Session {
       if (this.#options.serial === 'stdio') this.#terminal.open();
       for (;;) {
         const machine = await withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
+        tuneForRegions();
         const reason = await this.#runMachine(machine);
         if (machine.profile) this.#report(machine, machine.profile);
         if (this.#quit || reason === undefined) return 0;

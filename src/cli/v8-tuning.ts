@@ -1,0 +1,31 @@
+/**
+ * V8's compilers, set for a machine: a short run spends as much on them as on the guest. Budgets are those of V8 before 12 (Node 20); later ones have
+ * others of their own, which are better than these. How each was found is in docs/decisions/0006-regions.md.
+ */
+import { setFlagsFromString } from 'node:v8';
+
+const hasOldBudgets = Number.parseInt(process.versions.v8, 10) < 12;
+/** Bytes of WebAssembly that a function runs before it is optimised. Handlers are small and run often; regions are large, and most never earn it back. */
+const wasmBudget = { handlers: 8_000_000, regions: 80_000_000 } as const;
+/** Bytes of JavaScript's byte code that a function runs between two looks at whether to optimise it: while a guest starts, and V8's own. */
+const scriptBudget = { start: 270_000, later: 67_584 } as const;
+const startMs = 3000;
+
+/**
+ * Before the engine is made. With less inlining a boot takes 4.6 s of CPU instead of 5.3, and long runs take what they took. What lives long while the
+ * engine starts is short-lived later, so where objects are made says nothing about how long they live: with V8's guess, code that is written at run time
+ * took 1.6 times as long in every other process. Branch hints are on by themselves from V8 13.7 on.
+ */
+export function tuneForStart(): void {
+  setFlagsFromString('--max-inlined-bytecode-size-cumulative=200');
+  setFlagsFromString('--no-allocation-site-pretenuring');
+  setFlagsFromString('--experimental-wasm-branch-hinting');
+  if (!hasOldBudgets) return;
+  setFlagsFromString(`--wasm-tiering-budget=${wasmBudget.handlers}`);
+  setFlagsFromString(`--interrupt-budget=${scriptBudget.start}`);
+  setTimeout(() => setFlagsFromString(`--interrupt-budget=${scriptBudget.later}`), startMs).unref();
+}
+/** Once the machine's handlers are made. */
+export function tuneForRegions(): void {
+  if (hasOldBudgets) setFlagsFromString(`--wasm-tiering-budget=${wasmBudget.regions}`);
+}
