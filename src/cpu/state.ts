@@ -145,7 +145,10 @@ export const stateLayout = layout([
 export const userCode = 8;
 
 export type StateField = keyof typeof stateLayout.fields;
-export const offsetOf = (field: StateField, index = 0): number => stateLayout.fields[field].offset + stateLayout.fields[field].size * index;
+export function offsetOf(field: StateField, index = 0): number {
+  const { offset, size } = stateLayout.fields[field];
+  return offset + size * index;
+}
 
 /** Byte offsets of the fields in a vCPU's area: what `Vcpu.get` and its relatives take. */
 export const At = Object.fromEntries(Object.values(stateLayout.fields).map((f) => [f.name, f.offset])) as Readonly<Record<StateField, number>>;

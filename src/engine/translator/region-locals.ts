@@ -34,6 +34,14 @@ export type LocalName =
   /** What records hold that enter this region. */
   | 'slot';
 
+/** Names of registers' locals and of windows', made once: making one for each use takes longer than finding it. */
+const gprNames: readonly LocalName[] = Array.from({ length: 16 }, (_, n) => `gpr${n}` as const);
+const xmmNames: readonly LocalName[] = Array.from({ length: 16 }, (_, n) => `xmm${n}` as const);
+const hostNames: readonly LocalName[] = Array.from({ length: 64 }, (_, n) => `host${n}` as const);
+export const gprName = (n: number): LocalName => gprNames[n] as LocalName;
+export const xmmName = (n: number): LocalName => xmmNames[n] as LocalName;
+export const hostName = (n: number): LocalName => hostNames[n] ?? `host${n}`;
+
 const typeOf = (name: LocalName): ValueType => {
   if (name.startsWith('gpr')) return 'i64';
   if (name.startsWith('xmm')) return 'v128';

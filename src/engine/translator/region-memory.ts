@@ -5,7 +5,7 @@ import { toFloat } from '../wasm/float-values.ts';
 import type { Node } from '../wasm/graph.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { LazyFlags } from './lazy-flags.ts';
-import type { RegionLocals } from './region-locals.ts';
+import { hostName, type RegionLocals } from './region-locals.ts';
 import type { Known } from './surroundings.ts';
 import { type Relative, Window, type Windows } from './windows.ts';
 
@@ -90,7 +90,7 @@ export abstract class RegionMemory extends LazyFlags {
     const block = this.isNested ? undefined : known.values;
     const found = this.windows.find(known.windows, relative, bytes, writes, block);
     if (found) return { window: found, distance: relative.distance };
-    const host = this.locals.named(`host${known.windowLocals++}`);
+    const host = this.locals.named(hostName(known.windowLocals++));
     const window = new Window(relative, bytes, writes, known.values, host);
     this.windows.open(this.graph, address, window, (condition) => this.missesIf(condition));
     known.windows = [...known.windows, window];

@@ -19,7 +19,7 @@ import { Op } from '../wasm/opcodes.ts';
 import { call, memoryCode } from '../wasm/pieces.ts';
 import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
-import type { RegionLocals } from './region-locals.ts';
+import { gprName, type RegionLocals, xmmName } from './region-locals.ts';
 import { RegionMemory, valueOfFs, valueOfGs } from './region-memory.ts';
 import { copyKnown, exitWord, ipIsSet, type Known, type Place, type Surroundings } from './surroundings.ts';
 import type { Windows } from './windows.ts';
@@ -289,7 +289,7 @@ export class RegionOps extends RegionMemory {
     this.#changed = true;
   }
   #whole(number: number): Node {
-    return this.readValue(number, this.graph.read('i64', this.locals.named(`gpr${number}`), this.#widths[number]));
+    return this.readValue(number, this.graph.read('i64', this.locals.named(gprName(number)), this.#widths[number]));
   }
   register(number: number, size: Size): Node {
     return this.zeroExtend(this.#whole(number), size);
@@ -298,7 +298,7 @@ export class RegionOps extends RegionMemory {
     return this.and(this.shr(this.#whole(number), this.constant(8)), this.constant(0xff));
   }
   setRegister(number: number, size: Size, value: Node): void {
-    const local = this.locals.written(`gpr${number}`);
+    const local = this.locals.written(gprName(number));
     let whole: Node;
     if (size >= 32) whole = this.zeroExtend(value, size);
     else {
@@ -312,16 +312,16 @@ export class RegionOps extends RegionMemory {
   }
   setHighByte(number: number, value: Node): void {
     const upper = this.shl(this.zeroExtend(value, 8), this.constant(8));
-    this.graph.set(this.locals.written(`gpr${number}`), this.or(this.and(this.#whole(number), this.constant(~0xff00n)), upper));
+    this.graph.set(this.locals.written(gprName(number)), this.or(this.and(this.#whole(number), this.constant(~0xff00n)), upper));
     this.writeValue(number, upper);
     this.#widths[number] = Math.max(16, this.#widths[number] ?? 64);
     this.#changed = true;
   }
   xmm(number: number): Node {
-    return this.graph.read('v128', this.locals.named(`xmm${number}`));
+    return this.graph.read('v128', this.locals.named(xmmName(number)));
   }
   setXmm(number: number, value: Node): void {
-    this.graph.set(this.locals.written(`xmm${number}`), value);
+    this.graph.set(this.locals.written(xmmName(number)), value);
     this.known.plain.delete(number);
     this.#changed = true;
   }

@@ -44,17 +44,20 @@ interface Installed {
 }
 interface Made {
   readonly region: Region;
+  readonly ranges: readonly Range[];
   readonly view: PageView;
   readonly body: FunctionBody;
 }
 
 /** The bytes that blocks were made of. */
 function rangesOf(blocks: readonly Block[], view: PageView): readonly Range[] {
-  return blocks.flatMap((b) => {
+  const ranges: Range[] = [];
+  for (const b of blocks) {
     const [page, start] = view.place(b.offset);
     const last = b.steps.at(-1) as Step;
-    return page === undefined ? [] : [{ page, start, end: start + last.offset + last.decoded.length - b.offset }];
-  });
+    if (page !== undefined) ranges.push({ page, start, end: start + last.offset + last.decoded.length - b.offset });
+  }
+  return ranges;
 }
 
 export interface TranslatorOptions {
@@ -214,8 +217,10 @@ export class Translator implements Translation {
         const view = new PageView(this.#p, this.#interpreter, this, traits, page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
+        const ranges = rangesOf(blocks, view);
+        for (const { page: at, start, end } of ranges) this.#interpreter.pages.markCode(Math.floor(at / 8), start, end);
         const region = this.#region(blocks, view, this.#isNarrow(page, offset), callees.number);
-        made.push({ region, view, body: region.function(`r${made.length}`) });
+        made.push({ region, ranges, view, body: region.function(`r${made.length}`) });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
           if (at !== undefined) pending.get(at)?.offsets.delete(within);
@@ -231,7 +236,6 @@ export class Translator implements Translation {
   }
   #region(blocks: readonly Block[], view: PageView, narrow: boolean, callIndex: (callee: Callee) => number): Region {
     for (const b of blocks) this.counts.instructions += b.steps.length;
-    for (const { page, start, end } of rangesOf(blocks, view)) this.#interpreter.pages.markCode(Math.floor(page / 8), start, end);
     const mapOf = (number: number): number => this.#interpreter.pages.mapOf(view.page(number) ?? 0);
     return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined, mapOf, callIndex });
   }
@@ -243,11 +247,11 @@ export class Translator implements Translation {
     this.counts.bytes += bytes.length;
     const compile = (): WebAssembly.Instance => new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.imports });
     const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
-    for (const [n, { region, view, body }] of made.entries()) {
+    for (const [n, { region, ranges, view, body }] of made.entries()) {
       if (this.#order.size >= this.#regionsMax) this.#evict();
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
       this.counts.regions++;
-      this.#remember(region, view, slot);
+      this.#remember(region, ranges, view, slot);
       this.#profile?.region(
         slot,
         region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))),
@@ -256,8 +260,7 @@ export class Translator implements Translation {
       );
     }
   }
-  #remember(region: Region, view: PageView, slot: number): void {
-    const ranges = rangesOf(region.blocks, view);
+  #remember(region: Region, ranges: readonly Range[], view: PageView, slot: number): void {
     const places = region.entries
       .map((offset) => view.place(offset))
       .filter((place): place is readonly [number, number] => place[0] !== undefined);
