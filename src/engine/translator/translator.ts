@@ -15,7 +15,7 @@ import { Region } from './region.ts';
 
 /** So many hot places make a module; fewer do after so many instructions, since a module by itself takes V8 as long as many regions in it. */
 const batch = 32;
-const defaultPatience = 2_000_000;
+const defaultPatience = 1_000_000;
 /** After so many entries a place is worth translating. */
 const hotEntries = 6000;
 

@@ -17,9 +17,7 @@ export const call = (index: number): readonly number[] => codeOf((out) => out.op
 /** Of a function in table 0, by the number of its signature. */
 export const callIndirect = (signature: number): readonly number[] => codeOf((out) => out.op(Op.callIndirect).unsigned(signature).op(0));
 
-/** A memory instruction with its alignment (log2) and offset. */
-export const memoryCode = (op: number, offset: number, alignment = 0): readonly number[] =>
-  codeOf((out) => out.op(op).op(alignment).unsigned(offset));
+export const memoryCode = (op: number, offset: number): readonly number[] => codeOf((out) => out.memory(op, offset));
 export const simdMemoryCode = (op: number, offset: number): readonly number[] => codeOf((out) => out.simdMemory(op, offset));
 export const simdCode = (op: number, ...immediates: readonly number[]): readonly number[] =>
   codeOf((out) => out.op(Simd.prefix).unsigned(op).append(immediates));
