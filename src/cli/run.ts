@@ -17,7 +17,7 @@ import { nestedInitrd, withVmx } from './nested.ts';
 import { command } from './prompt.ts';
 import { Terminal } from './terminal.ts';
 import { unpack } from './unpack.ts';
-import { tuneForRegions } from './v8-tuning.ts';
+import { tuneFor } from './v8-tuning.ts';
 
 /** Kernels up to this size are unpacked in a blink. */
 const quietKernelBytesMax = 4 * 2 ** 20;
@@ -109,8 +109,9 @@ class Session {
     try {
       if (this.#options.serial === 'stdio') this.#terminal.open();
       for (;;) {
+        tuneFor('handlers');
         const machine = await withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
-        tuneForRegions();
+        tuneFor('regions');
         const reason = await this.#runMachine(machine);
         if (machine.profile) this.#report(machine, machine.profile);
         if (this.#quit || reason === undefined) return 0;

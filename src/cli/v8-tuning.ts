@@ -1,6 +1,6 @@
 /**
  * V8's compilers, set for a machine: a short run spends as much on them as on the guest. Budgets are those of V8 before 12 (Node 20); later ones have
- * others of their own, which are better than these. How each was found is in docs/decisions/0006-regions.md.
+ * others of their own, which are better than these. docs/decisions/0006-regions.md has the figures of the budgets.
  */
 import { setFlagsFromString } from 'node:v8';
 
@@ -21,11 +21,10 @@ export function tuneForStart(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
   setFlagsFromString('--experimental-wasm-branch-hinting');
   if (!hasOldBudgets) return;
-  setFlagsFromString(`--wasm-tiering-budget=${wasmBudget.handlers}`);
   setFlagsFromString(`--interrupt-budget=${scriptBudget.start}`);
   setTimeout(() => setFlagsFromString(`--interrupt-budget=${scriptBudget.later}`), startMs).unref();
 }
-/** Once the machine's handlers are made. */
-export function tuneForRegions(): void {
-  if (hasOldBudgets) setFlagsFromString(`--wasm-tiering-budget=${wasmBudget.regions}`);
+/** Before a machine is built, with the handlers that most guests need; and once it is, for all that is made while it runs. */
+export function tuneFor(functions: keyof typeof wasmBudget): void {
+  if (hasOldBudgets) setFlagsFromString(`--wasm-tiering-budget=${wasmBudget[functions]}`);
 }

@@ -11,7 +11,7 @@ import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy
 import { addRunFunctions } from './core-runs.ts';
 import { addX87Functions } from './core-x87.ts';
 import { cache, cachedRecord, isCached } from './jump-cache.ts';
-import { asItself, countHandler, gotoHandler, longCode, missedBit, Outcome, Record } from './record.ts';
+import { asItself, countHandler, gotoHandler, longCode, missedBit, Outcome, outcomeMax, Record } from './record.ts';
 
 const load32 = (offset: number): readonly number[] => memoryCode(Op.i32Load, offset);
 const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, offset);
@@ -47,8 +47,6 @@ const lookUp = (l: LookUpLocals): number[] => {
   ];
 };
 
-/** The largest `Outcome`; records lie above. */
-const outcomeMax = 7;
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 
 /** locals: 0 state, 1 address, then as each function says. Leaves the entry in `entry` and tests the tag for `bytes` bytes. */

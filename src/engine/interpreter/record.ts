@@ -51,5 +51,7 @@ export const asItself = Record.own - Record.handler;
  * in general or because the software TLB did not have what a region wanted of it.
  */
 export const Outcome = { leave: 0, goOn: 1, asItself: 1 | asItself, missed: 5 | asItself } as const;
+/** The largest outcome, and the bits that hold one; records lie above. */
+export const outcomeMax = 7;
 /** The bit by which `missed` differs from `asItself`. */
 export const missedBit = 4;

@@ -4,7 +4,7 @@ import { offsetOf } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { Callee } from '../interpreter/callees.ts';
 import { cachedRecord, isCached } from '../interpreter/jump-cache.ts';
-import { Outcome, Record } from '../interpreter/record.ts';
+import { Outcome, outcomeMax, Record } from '../interpreter/record.ts';
 import { type Hint, hinted } from '../wasm/branch-hints.ts';
 import { Emitter } from '../wasm/emitter.ts';
 import type { FunctionBody } from '../wasm/module.ts';
@@ -159,7 +159,6 @@ export class Region {
   #leave(out: Emitter): void {
     const locals = this.#locals;
     const exit = locals.named('exit');
-    const outcomeMask = 7;
     locals.store(out);
     if (locals.setsFlags) {
       out.get(0).get(locals.named('flagWord')).memory(Op.i32Store, offsetOf('flagBits'));
@@ -170,7 +169,7 @@ export class Region {
     out.get(exit).i32(ipIsSet).op(Op.i32And).op(Op.i32Eqz).if();
     out.get(locals.named('codePage')).get(locals.named('exitOffset')).op(Op.i64ExtendI32S).op(Op.i64Add).set(jump.ip).end();
     if (!this.#profiled) {
-      out.get(exit).i32(outcomeMask).op(Op.i32And).i32(Outcome.goOn).op(Op.i32Eq);
+      out.get(exit).i32(outcomeMax).op(Op.i32And).i32(Outcome.goOn).op(Op.i32Eq);
       isCached(out, jump);
       out.op(Op.i32And).if('likely');
       cachedRecord(out, jump);
@@ -178,7 +177,7 @@ export class Region {
     }
     out.get(0).get(jump.ip).memory(Op.i64Store, offsetOf('ip'));
     out.get(0).i32(0).memory(Op.i32Store, offsetOf('record'));
-    out.get(exit).i32(outcomeMask).op(Op.i32And);
+    out.get(exit).i32(outcomeMax).op(Op.i32And);
   }
 
   #translateBlock(node: number): readonly RegionOps[] {

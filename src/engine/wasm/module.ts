@@ -81,7 +81,7 @@ export class ModuleBuilder {
   readonly #imports: Imports;
   readonly #functions: FunctionBody[] = [];
 
-  /** `imports`: from here on they stay as they are. */
+  /** No function is added to `imports` from here on. */
   constructor(imports: Imports) {
     this.#imports = imports;
   }
