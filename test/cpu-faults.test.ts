@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { setSegment } from '../src/cpu/segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
-import { codeAddress, liveStart, makeCase, windowAddress } from './conformance/cases.ts';
+import { codeAddress, liveStart, makeCase, windowAddress, windowBytes } from './conformance/cases.ts';
 
 const executors = ['evaluator', 'interpreter'] as const;
 const state = () => {
@@ -73,6 +73,19 @@ for (const executor of executors) {
       bench.load({ code: code(hex), before: state() });
       expect(bench.run(executor).fault, hex).toBe(fault);
     }
+  });
+  test(`${executor}: a store of ten bytes that ends on a page that is not there stores nothing`, () => {
+    const bench = new Bench();
+    const before = state();
+    before.control = 0x37f;
+    before.tags = 0xff;
+    before.st[0] = 0x4000_c90f_daa2_2168_c235n;
+    before.gpr[7] = BigInt(windowAddress + windowBytes - 8);
+    before.memory.fill(0);
+    bench.load({ code: code('db 3f'), before }); // fstp tbyte [rdi]
+    const { fault, memory } = bench.run(executor);
+    expect(fault).toBe(14);
+    expect(memory.every((byte) => byte === 0)).toBe(true);
   });
   test(`${executor}: logarithms of numbers far from 1 end, with the right value`, () => {
     const bench = new Bench();

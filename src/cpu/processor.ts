@@ -31,6 +31,11 @@ export class Processor {
     this.#checkAlignment(address, bytes);
     this.paging.write(BigInt.asUintN(64, address), bytes, value, accessOf(this.v, 'write'));
   }
+  /** Faults as a store would, and stores nothing: before an instruction stores in pieces. */
+  checkStore(address: bigint, bytes: number): void {
+    this.#checkAlignment(address, bytes);
+    this.paging.read(BigInt.asUintN(64, address), bytes, accessOf(this.v, 'write'));
+  }
   #checkAlignment(address: bigint, bytes: number): void {
     if (this.v.checksAlignment && (Number(address & 7n) & (bytes - 1)) !== 0) throw new Fault(Vector.alignment, 0);
   }

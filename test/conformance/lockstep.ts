@@ -12,11 +12,13 @@ export function differs(a: Result, b: Result, names: readonly [string, string] =
     ...r.st.map((v, n): [string, string] => [`st${n}`, v.toString(16)]),
     ...(['flags', 'mxcsr', 'control', 'status', 'tags', 'ip', 'fault'] as const).map((key): [string, string] => [key, r[key].toString(16)]),
     ['error', String(r.error)],
-    ['memory', Buffer.from(r.memory).toString('base64')],
   ];
   const other = new Map(flat(b));
   const found = flat(a).find(([key, value]) => other.get(key) !== value);
-  return found && `${found[0]}: ${names[0]} ${found[1].slice(0, 80)}, ${names[1]} ${other.get(found[0])?.slice(0, 80)}`;
+  if (found) return `${found[0]}: ${names[0]} ${found[1]}, ${names[1]} ${other.get(found[0])}`;
+  const at = a.memory.findIndex((byte, n) => byte !== b.memory[n]);
+  const from = (memory: Uint8Array): string => Buffer.from(memory.subarray(at, at + 16)).toString('hex');
+  return at < 0 ? undefined : `memory from ${at.toString(16)}: ${names[0]} ${from(a.memory)}, ${names[1]} ${from(b.memory)}`;
 }
 
 export interface LockstepReport {

@@ -115,6 +115,7 @@ function storeOut(u: Unit, address: bigint, bytes: number, value: bigint, pop: b
   const unmasked = u.c.flags & ~u.c.mode.masked;
   const blocked = (unmasked & (Exception.invalid | Exception.denormal | Exception.divide)) !== 0 || (unmasked & (Exception.overflow | Exception.underflow)) !== 0;
   if (!blocked) {
+    if (bytes > 8) u.p.checkStore(address + 8n, bytes - 8);
     for (let at = 0; at < bytes; at += 8) u.p.store(address + BigInt(at), Math.min(8, bytes - at), (value >> BigInt(8 * at)) & 0xffff_ffff_ffff_ffffn);
   }
   u.report();
