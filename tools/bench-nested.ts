@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { appendCpio, cpioFile, cpioFolder } from '../src/firmware/cpio.ts';
+import { chosen, toolOptions } from './arguments.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
 import { missingRows, programFiles } from './bench-programs.ts';
 
@@ -14,24 +15,27 @@ const groups: Readonly<Record<string, readonly string[]>> = {
   'system calls and memory': 'syscalls readbyte mapping faults protection forking executing pipes signals'.split(' '),
   'Linux workloads': 'shloop shforkexec shpipe awkloop data compress decompress sha256 sorting searching archive'.split(' '),
 };
+const onlyNamed = ['compiling', 'sqlite', 'python'];
+const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs in a guest and in a guest of that guest
+
+  --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
+  --kvm NAME=VALUE,...  parameters of the kvm-intel module in the guest
+  --turtles SWITCHES    run all above the level-0 monitor: 'trap', or switches of run's --turtles`;
 
 async function main(): Promise<void> {
+  const options = toolOptions(usage, { only: { type: 'string' }, kvm: { type: 'string' }, turtles: { type: 'string' } });
   if (!has('gcc')) {
     process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
     return;
   }
-  const argument = (name: string): string | undefined => {
-    const at = process.argv.indexOf(name);
-    return at < 0 ? undefined : process.argv[at + 1];
-  };
-  const names = argument('--only')?.split(',') ?? Object.values(groups).flat();
+  const usual = Object.values(groups).flat();
+  const names = options.only === undefined ? usual : chosen('only', options.only, [...usual, ...onlyNamed]);
   const missing = missingRows(names);
   if (missing.length > 0) {
     process.stdout.write(`skipped: this machine does not have the programs of ${missing.join(', ')}\n`);
     return;
   }
-  const kvm = argument('--kvm');
-  const turtles = argument('--turtles');
+  const { kvm, turtles } = options;
   const suite = names.flatMap((name) => [name, name]).join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {

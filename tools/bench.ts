@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CpioMember } from '../src/firmware/cpio.ts';
+import { chosen, misused, toolOptions } from './arguments.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
 import { missingRows, programFiles, programRows } from './bench-programs.ts';
 
@@ -28,22 +29,29 @@ const qemuCommand = (initrd: string, rows: readonly string[]): readonly string[]
   ...['-kernel', 'guest/bzImage', '-initrd', initrd, '-append', append(rows)],
 ];
 
-const argument = (name: string): string | undefined => {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? undefined : process.argv[at + 1];
-};
+const allNames = ['boot', ...Object.values(groups).join(',').split(',')];
+const usage = `npm run bench [-- OPTIONS]: CPU time of programs and workloads in a guest, here and under QEMU's translator
+
+  --only NAME,...  these rows alone: ${allNames.join(' ')}
+  --rounds N       the best of so many rounds counts (default: 2)
+  --json           the table for programs`;
 const mean = (ratios: readonly number[]): number => Math.exp(ratios.reduce((sum, r) => sum + Math.log(r), 0) / ratios.length);
 /** A process's CPU time is counted in hundredths of a second. */
 const least = 0.01;
 
 async function main(): Promise<void> {
+  const options = toolOptions(usage, {
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '2' },
+    json: { type: 'boolean', default: false },
+  });
   if (!has('gcc')) {
     process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
     return;
   }
-  const names = (argument('--only') ?? Object.values(groups).join(',')).split(',');
-  const rounds = Number(argument('--rounds') ?? 2);
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds wants a number of rounds, 1 or more');
+  const names = chosen('only', options.only, allNames).filter((name) => name !== 'boot');
+  const rounds = Number(options.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) misused(`--rounds ${options.rounds}: a number of rounds, 1 or more`);
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
     const [ours, qemu] = [new Map<string, number>(), new Map<string, number>()];
@@ -66,13 +74,13 @@ async function main(): Promise<void> {
       const programs = names.filter((name) => programRows.includes(name) && group.split(',').includes(name) && !missing.includes(name));
       if (programs.length > 0) await measure(programs, programFiles(programs));
     }
-    report(ours, qemu);
+    report(ours, qemu, options.json === true);
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, number>): void {
+function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, number>, json: boolean): void {
   const ratioOf = (name: string): number | undefined => {
     const [a, b] = [ours.get(name), qemu.get(name)];
     return a === undefined || b === undefined ? undefined : Math.max(a, least) / Math.max(b, least);
@@ -84,7 +92,7 @@ function report(ours: ReadonlyMap<string, number>, qemu: ReadonlyMap<string, num
       .filter((r) => r !== undefined);
     return { group, rows: ratios.length, mean: ratios.length > 0 ? mean(ratios) : undefined, worst: Math.max(...ratios) };
   });
-  if (process.argv.includes('--json')) {
+  if (json) {
     const rows = [...ours].map(([name, seconds]) => ({ name, seconds, qemuSeconds: qemu.get(name), ratio: ratioOf(name) }));
     process.stdout.write(`${JSON.stringify({ node: process.version, rows, means }, null, 2)}\n`);
     return;

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { misused, toolOptions } from './arguments.ts';
 import { makeInitrd } from './bench-guest.ts';
 import { missingRows, programFiles } from './bench-programs.ts';
 import { serveMachine } from './endurance-browser.ts';
@@ -124,13 +124,17 @@ async function inBrowser(browser: string, initrd: string, commandLine: string, p
 
 const average = (numbers: readonly number[]): number => Math.round(numbers.reduce((a, b) => a + b, 0) / Math.max(1, numbers.length));
 
+const usage = `npm run test:endurance [-- OPTIONS]: a mixed load in one guest, while the host's memory is watched
+
+  --minutes N     how long (default: 10)
+  --node PATH     another Node runs the machine
+  --browser PATH  a Chromium runs it, in a Worker`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { minutes: { type: 'string', default: '10' }, node: { type: 'string' }, browser: { type: 'string' } },
-  });
+  const values = toolOptions(usage, { minutes: { type: 'string', default: '10' }, node: { type: 'string' }, browser: { type: 'string' } });
   const minutes = Number(values.minutes);
-  if (!(minutes > 0)) throw new Error('--minutes takes a number above 0');
-  if (values.node && values.browser) throw new Error('--node and --browser: one of them');
+  if (!(minutes > 0)) misused(`--minutes ${values.minutes}: a number above 0`);
+  if (values.node && values.browser) misused('--node and --browser: one of them');
   const missing = missingRows(rows);
   const present = rows.filter((row) => !missing.includes(row));
   if (missing.length > 0) process.stdout.write(`without ${missing.join(', ')}: this machine does not have their programs\n`);
