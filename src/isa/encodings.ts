@@ -57,7 +57,7 @@ export class Encoding {
     this.rm = row.rm ?? -1;
     this.w = row.w ?? -1;
     this.prefix = row.prefix ?? -1;
-    this.vex = row.vex ?? false;
+    this.vex = row.vex;
     this.takesRegister = row.mod !== 'memory' && !memoryOnly;
     this.takesMemory = row.mod !== 'register' && !registerOnly;
     this.in64 = row.long !== 'never';
@@ -70,11 +70,11 @@ export class Encoding {
     this.operands = row.operands.map(operandEncoding);
     this.size = row.size ?? 0;
     this.long = row.long;
-    this.io = row.io ?? false;
-    this.lock = row.lock ?? false;
-    this.string = row.string ?? false;
-    this.immediateInShape = row.immediateInShape ?? false;
-    this.modrmInShape = row.modrmInShape ?? false;
+    this.io = row.io;
+    this.lock = row.lock;
+    this.string = row.string;
+    this.immediateInShape = row.immediateInShape;
+    this.modrmInShape = row.modrmInShape;
   }
 }
 

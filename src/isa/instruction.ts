@@ -35,38 +35,38 @@ export interface Instruction {
   /** One-byte opcodes as they are; 0x0f00 + byte, 0x0f3800 + byte and 0x0f3a00 + byte for the other maps. */
   readonly opcode: number;
   /** Mandatory prefix of an 0F opcode: 0 means none of 66, F3, F2; undefined means that they keep their general meaning. */
-  readonly prefix?: 0 | 0x66 | 0xf3 | 0xf2;
+  readonly prefix: 0 | 0x66 | 0xf3 | 0xf2 | undefined;
   /** ModRM.reg selects the row. */
-  readonly digit?: number;
+  readonly digit: number | undefined;
   /** ModRM.mod is 3 ('register') or not ('memory'). */
-  readonly mod?: 'register' | 'memory';
+  readonly mod: 'register' | 'memory' | undefined;
   /** ModRM.rm selects the row (with mod 3). */
-  readonly rm?: number;
+  readonly rm: number | undefined;
   readonly operands: readonly Notation[];
   readonly meaning: Meaning;
   /** 64-bit mode: 'default' operand size 64 (stack), 'forced' 64 whatever the prefixes (near branches), 'only' or 'never' valid there. */
-  readonly long?: 'default' | 'forced' | 'only' | 'never';
+  readonly long: 'default' | 'forced' | 'only' | 'never' | undefined;
   /** Operand size fixed, whatever the prefixes. */
-  readonly size?: 8 | 16 | 32 | 64;
-  readonly lock?: boolean;
+  readonly size: 8 | 16 | 32 | 64 | undefined;
+  readonly lock: boolean;
   /** Port I/O: a 64-bit operand size means 32. */
-  readonly io?: boolean;
+  readonly io: boolean;
   /** A string instruction: F2 and F3 mean REP. */
-  readonly string?: boolean;
+  readonly string: boolean;
   /** Needs REX.W (1) or its absence (0). */
-  readonly w?: 0 | 1;
+  readonly w: 0 | 1 | undefined;
   /** The immediate byte is part of the instruction's shape: `Form.immediate` has it. */
-  readonly immediateInShape?: boolean;
+  readonly immediateInShape: boolean;
   /** Likewise the ModRM byte (only its middle bits for memory operands). */
-  readonly modrmInShape?: boolean;
+  readonly modrmInShape: boolean;
   /** VEX-encoded; operand B is VEX.vvvv. */
-  readonly vex?: boolean;
+  readonly vex: boolean;
   /** Without its feature the encoding means the row without the prefix (TZCNT is BSF), rather than #UD. */
-  readonly fallback?: boolean;
+  readonly fallback: boolean;
   /** CPUID feature without which the opcode is #UD. */
-  readonly feature?: Feature;
+  readonly feature: Feature | undefined;
   /** Ends a run of decoded records: control does not fall through to the next one, or the mode may have changed. */
-  readonly ends?: boolean;
+  readonly ends: boolean;
 }
 
 export type Feature =

@@ -60,13 +60,13 @@ export class GuestSpace {
     this.#kinds.fill(PageKind.rom, base / pageBytes, (base + size) / pageBytes);
   }
   isReadOnly(page: number): boolean {
-    return this.#kinds[page] === PageKind.rom;
+    return page < this.#kinds.length && this.#kinds[page] === PageKind.rom;
   }
 
   /** The frame behind a guest page, allocated when it is RAM not touched before; 0 when the page is not RAM. */
   frameOf(page: number): number {
-    const frame = this.#p2m[page];
-    if (frame === undefined) return noFrame;
+    if (page >= this.#p2m.length) return noFrame;
+    const frame = this.#p2m[page] as number;
     if (frame !== noFrame) return frame;
     if (this.#kinds[page] === PageKind.absent) return noFrame;
     const fresh = this.pool.allocate(page);

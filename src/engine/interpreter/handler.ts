@@ -23,7 +23,7 @@ function meaningNumber(meaning: Meaning): number {
   return number;
 }
 
-const namesSegment = (d: Decoded): boolean => d.row.string === true || (d.row.operands.length === 0 && d.memory === undefined);
+const namesSegment = (d: Decoded): boolean => d.row.string || (d.row.operands.length === 0 && d.memory === undefined);
 /** A RIP-relative displacement so far up that adding the instruction's place in its page would leave 32 bits: the handler adds it then. */
 export const isFar = (displacement: bigint | number): boolean => displacement > 0x7fff_0000;
 export const isFarRelative = (d: Decoded): boolean => d.memory?.base === 16 && isFar(d.memory.displacement);
@@ -203,8 +203,11 @@ export function makeHandler(
   for (const [n, decoded] of group.entries()) {
     if (n > 0) o.goOn(decoded.form, notesOf(decoded));
     if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
-    const operands = decoded.operands.map((operand, position) => new RecordOperand(o, operand, position, decoded));
-    decoded.row.meaning(o, decoded.form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
+    const operand = (position: number): Operand<Node> => {
+      const found = decoded.operands[position];
+      return found ? new RecordOperand(o, found, position, decoded) : absent;
+    };
+    decoded.row.meaning(o, decoded.form, operand(0), operand(1), operand(2));
     if (isConditional(decoded)) o.noteOutcome(0);
   }
   o.fallThrough();

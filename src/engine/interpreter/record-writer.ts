@@ -75,7 +75,7 @@ export class RecordWriter {
     if (typeof decoded === 'string') return { record, length: longestInstruction, ends: true, target: -1 };
     templates?.add(decoded, v.pool.words, start, record);
     const target = code === 64 && isRelative(decoded) ? targetOf(decoded, offset) : -1;
-    return { record, length: decoded.length, ends: decoded.row.ends === true, target };
+    return { record, length: decoded.length, ends: decoded.row.ends, target };
   }
   /** Handlers are others from now on. */
   forget(): void {

@@ -100,8 +100,12 @@ export class PageView implements Code {
   learned(offset: number): readonly number[] {
     const [page, within] = this.place(offset);
     if (page === undefined) return [];
-    const distances = this.#interpreter.learned(page, within).map((address) => BigInt.asIntN(64, address - this.#address));
-    return distances.filter((d) => d > -distanceMax && d < distanceMax).map(Number);
+    const distances: number[] = [];
+    for (const address of this.#interpreter.learned(page, within)) {
+      const distance = BigInt.asIntN(64, address - this.#address);
+      if (distance > -distanceMax && distance < distanceMax) distances.push(Number(distance));
+    }
+    return distances;
   }
   targets(offset: number): readonly number[] {
     const [page, within] = this.place(offset);

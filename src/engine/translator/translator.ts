@@ -261,9 +261,11 @@ export class Translator implements Translation {
     }
   }
   #remember(region: Region, ranges: readonly Range[], view: PageView, slot: number): void {
-    const places = region.entries
-      .map((offset) => view.place(offset))
-      .filter((place): place is readonly [number, number] => place[0] !== undefined);
+    const places: (readonly [page: number, offset: number])[] = [];
+    for (const offset of region.entries) {
+      const [page, within] = view.place(offset);
+      if (page !== undefined) places.push([page, within]);
+    }
     const installed: Installed = { slot, ranges, entries: places };
     this.#order.add(installed);
     for (const { page } of ranges) {

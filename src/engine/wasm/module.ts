@@ -112,18 +112,21 @@ export class ModuleBuilder {
         .op(0)
         .unsigned(this.#imports.functions + n);
     }
-    const locals = this.#functions.map((f) => localRuns(f.locals));
+    const locals: Emitter[] = [];
+    for (const f of this.#functions) locals.push(localRuns(f.locals));
     const head = new Emitter().append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     this.#imports.write(head);
     section(head, 3, vector(new Emitter(), count, types));
     section(head, 7, vector(new Emitter(), count, exports));
     this.#writeHints(head, locals);
-    const starts = this.#functions.map((f, n) => {
-      const own = locals[n] as Emitter;
-      return new Emitter().unsigned(own.bytes.length + f.code.length + 1).append(own.bytes);
-    });
+    const starts: Emitter[] = [];
     let size = 0;
-    for (const [n, f] of this.#functions.entries()) size += (starts[n] as Emitter).bytes.length + f.code.length + 1;
+    for (const [n, f] of this.#functions.entries()) {
+      const own = (locals[n] as Emitter).bytes;
+      const start = new Emitter().unsigned(own.length + f.code.length + 1).append(own);
+      starts.push(start);
+      size += start.bytes.length + f.code.length + 1;
+    }
     const counted = new Emitter().unsigned(count);
     head
       .op(10)

@@ -10,18 +10,19 @@ export class Structure {
   readonly dominator: Int32Array;
   /** Nodes that the dispatcher must be able to reach: its successors, and those entered in the middle of a loop. */
   readonly dispatched: readonly number[];
-  readonly #successors: (readonly number[])[];
+  readonly #successors: (readonly number[])[] = [];
   readonly #reached: number[] = [];
   readonly #loops = new Set<number>();
   readonly #merges = new Set<number>();
-  readonly #children: number[][];
+  readonly #children: number[][] = [];
 
   constructor(successors: readonly (readonly number[])[]) {
-    this.#successors = successors.map((s) => [...s]);
+    // not by `map`, which V8 makes another kind of list when it has compiled this: what reads both kinds is compiled again
+    for (const s of successors) this.#successors.push([...s]);
     const count = successors.length;
     this.order = new Int32Array(count);
     this.dominator = new Int32Array(count);
-    this.#children = Array.from({ length: count }, () => []);
+    for (let n = 0; n < count; n++) this.#children.push([]);
     // each round sends some ways through the dispatcher, until every way back goes to a block that dominates it
     while (!this.#analyse());
     this.dispatched = this.#successors[0] ?? [];
@@ -83,7 +84,8 @@ export class Structure {
   /** False when ways were sent through the dispatcher and all has to be found again. */
   #analyse(): boolean {
     this.#postorder();
-    const predecessors: number[][] = this.#successors.map(() => []);
+    const predecessors: number[][] = [];
+    for (let n = 0; n < this.#successors.length; n++) predecessors.push([]);
     for (const n of this.#reached) for (const s of this.#successors[n] ?? []) predecessors[s]?.push(n);
     this.#findDominators(predecessors);
     const entries = this.#successors[0] as number[];
