@@ -15,6 +15,10 @@ export interface Trait {
   readonly translated: boolean;
   /** How it leaves the flags; undefined when it leaves them alone. */
   readonly flags: FlagKind | undefined;
+  /** It looks at the flags, or keeps some of them. */
+  readonly readsFlags: boolean;
+  /** The region may be left before it, to have it done by the interpreter. */
+  readonly leaves: boolean;
 }
 
 export interface Step {
@@ -113,9 +117,9 @@ export const pageOf = (offset: number): number => Math.floor(offset / pageBytes)
 const isCall = (d: Decoded): boolean => d.row.name === 'call';
 const isReturn = (d: Decoded): boolean => d.row.name === 'ret';
 /** A string instruction goes on behind itself in two ways: at once, and after some iterations. */
-const repeats = (d: Decoded): boolean => d.row.string === true && d.form.rep !== 0;
+const repeats = (d: Decoded): boolean => d.row.string && d.form.rep !== 0;
 const endsBlock = (step: Step): boolean =>
-  !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends === true || isRelative(step.decoded);
+  !step.trait.translated || repeats(step.decoded) || step.decoded.row.ends || isRelative(step.decoded);
 const behindOf = (step: Step): number => step.offset + step.decoded.length;
 const targetOf = (step: Step): number => behindOf(step) + Number(step.decoded.immediates[0] ?? 0n);
 
@@ -226,7 +230,7 @@ class Discovery {
   }
 }
 
-const noGuesses: readonly number[] = [];
+export const noGuesses: readonly number[] = [];
 /** Whether a block ends with a computed jump that stays in its page: a switch. */
 const dispatches = (context: Context, last: Step): boolean =>
   last.trait.translated &&
@@ -240,8 +244,14 @@ function waysFrom(context: Context, last: Step, blockAt: (context: Context | und
   const ways: { -readonly [K in keyof Ways]: Ways[K] } = { target: undefined, guesses: noGuesses, behind: undefined, returnTo: undefined };
   const { decoded, trait } = last;
   const behind = behindOf(last);
-  const guesses = (find: (target: number) => number | undefined): readonly number[] =>
-    (context.guesses.get(last.offset) ?? noGuesses).map(find).filter((n) => n !== undefined);
+  const guesses = (find: (target: number) => number | undefined): readonly number[] => {
+    const found: number[] = [];
+    for (const target of context.guesses.get(last.offset) ?? noGuesses) {
+      const n = find(target);
+      if (n !== undefined) found.push(n);
+    }
+    return found;
+  };
   const callee = (target: number): number | undefined => blockAt(context.calls.get(callKey(behind, target)), target);
   if (!endsBlock(last)) ways.behind = blockAt(context, behind);
   else if (!trait.translated) return ways;
@@ -270,7 +280,8 @@ export function discover(code: Code, start: number): readonly Block[] {
   };
   number(found.root);
   const blockAt = (context: Context | undefined, offset: number): number | undefined => context && numbers.get(context)?.get(offset);
-  return list.map(({ context, offset }) => {
+  const blocks: Block[] = [];
+  for (const { context, offset } of list) {
     const steps: Step[] = [];
     for (let step = context.steps.get(offset); step; step = context.steps.get(behindOf(step))) {
       if (steps.length > 0 && context.leaders.has(step.offset)) break;
@@ -280,8 +291,9 @@ export function discover(code: Code, start: number): readonly Block[] {
     const last = steps[steps.length - 1] as Step;
     const { target, guesses, behind, returnTo } = waysFrom(context, last, blockAt);
     const entered = context === found.root && found.entered.has(offset);
-    return { offset, steps, target, guesses, behind, returnTo, dispatches: dispatches(context, last), entered };
-  });
+    blocks.push({ offset, steps, target, guesses, behind, returnTo, dispatches: dispatches(context, last), entered });
+  }
+  return blocks;
 }
 
 /** The blocks that may come next, once for each way that leads there. */

@@ -1,5 +1,5 @@
 /** How the blocks of a region find the flags: as the blocks before them leave them, if these agree. */
-import type { Block } from './discover.ts';
+import type { Block, Step } from './discover.ts';
 import { enterable, type FlagKind, meet, sameKind, vectorKind } from './flag-kind.ts';
 
 /** `next`: the blocks that may follow each. `order`: those that control reaches, in reverse postorder. Undefined for what is never reached. */
@@ -8,8 +8,9 @@ export function flagsOfBlocks(
   next: readonly (readonly number[])[],
   order: readonly number[],
 ): readonly (FlagKind | undefined)[] {
-  const kinds: (FlagKind | undefined)[] = blocks.map(() => undefined);
-  const left = blocks.map(leftBy);
+  const kinds = noKinds(blocks.length);
+  const left = noKinds(blocks.length);
+  for (let n = 0; n < left.length; n++) left[n] = leftBy(blocks[n] as Block);
   for (let changed = true; changed; ) {
     const found = waysIn(left, kinds, next, order);
     changed = false;
@@ -25,6 +26,7 @@ export function flagsOfBlocks(
   }
   return kinds;
 }
+const noKinds = (count: number): (FlagKind | undefined)[] => new Array<FlagKind | undefined>(count).fill(undefined);
 function leftBy({ steps }: Block): FlagKind | undefined {
   for (let n = steps.length - 1; n >= 0; n--) {
     const flags = steps[n]?.trait.flags;
@@ -39,7 +41,7 @@ function waysIn(
   next: readonly (readonly number[])[],
   order: readonly number[],
 ): readonly (FlagKind | undefined)[] {
-  const found: (FlagKind | undefined)[] = kinds.map(() => undefined);
+  const found = noKinds(kinds.length);
   for (const n of order) {
     const out = left[n] ?? kinds[n];
     if (!out) continue;
@@ -53,4 +55,16 @@ function waysIn(
 /** Where control comes in from outside, flags come as a vector. */
 function atStart(kind: FlagKind | undefined, entered: boolean): FlagKind | undefined {
   return entered ? (kind ? enterable(kind) : vectorKind) : kind;
+}
+
+/** By instruction of a block: whether the flags that it leaves are set again, all of them, before one looks at them or leaves the region. */
+export function deadFlags(steps: readonly Step[]): readonly boolean[] {
+  const dead = new Array<boolean>(steps.length).fill(false);
+  let isSetAgain = false;
+  for (let n = steps.length - 1; n >= 0; n--) {
+    dead[n] = isSetAgain;
+    const { flags, readsFlags, leaves } = (steps[n] as Step).trait;
+    isSetAgain = !readsFlags && !leaves && (isSetAgain || flags !== undefined);
+  }
+  return dead;
 }

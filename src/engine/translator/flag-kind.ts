@@ -11,23 +11,25 @@ export interface FlagKind {
    */
   readonly rule: 'vector' | 'add' | 'sub' | 'logic' | 'inc' | 'dec' | 'parts';
   readonly size: Size;
-  /** The result is the sum or difference of the operands, without a carry in: comparisons may compare them. */
+  /** The result is the sum or difference of the operands, without a carry in: comparisons may compare them, and it is not kept itself. */
   readonly exact: boolean;
 }
 
-export const vectorKind: FlagKind = { rule: 'vector', size: 64, exact: false };
+/** All kinds are made here, so that they are one kind of object to the engine, too. */
+export const flagKind = (rule: FlagKind['rule'], size: Size, exact = false): FlagKind => ({ rule, size, exact });
+export const vectorKind = flagKind('vector', 64);
 export const sameKind = (a: FlagKind, b: FlagKind): boolean => a.rule === b.rule && a.size === b.size && a.exact === b.exact;
 
-/** What both can be seen as without work, or the vector. */
+/** What both can be seen as with little work, or the vector. */
 export function meet(a: FlagKind, b: FlagKind): FlagKind {
   if (sameKind(a, b)) return a;
-  if (a.rule === b.rule && a.size === b.size) return { ...a, exact: false };
+  if (a.rule === b.rule && a.size === b.size) return flagKind(a.rule, a.size);
   return vectorKind;
 }
 
 /** Where control comes in from outside, flags come as a vector: what can be made of one without loss, or the vector. */
 export function enterable(kind: FlagKind): FlagKind {
-  if (kind.rule === 'add' || kind.rule === 'sub') return { ...kind, exact: false };
-  if (kind.rule === 'logic') return { rule: 'add', size: 64, exact: false };
+  if (kind.rule === 'add' || kind.rule === 'sub') return flagKind(kind.rule, kind.size);
+  if (kind.rule === 'logic') return flagKind('add', 64);
   return vectorKind;
 }

@@ -4,7 +4,7 @@ import type { Hint } from '../wasm/branch-hints.ts';
 import type { Node } from '../wasm/graph.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { WasmOps } from '../wasm/wasm-ops.ts';
-import { type FlagKind, sameKind, vectorKind } from './flag-kind.ts';
+import { type FlagKind, flagKind, sameKind, vectorKind } from './flag-kind.ts';
 import type { RegionLocals } from './region-locals.ts';
 
 const typeOf = { flagA: 'i64', flagB: 'i64', flagResult: 'i64', flagWord: 'i32', flagOverflow: 'i32' } as const;
@@ -14,17 +14,23 @@ export abstract class LazyFlags extends WasmOps {
   protected abstract readonly locals: RegionLocals;
   /** What is known of the flags at the place that is being made. */
   kind: FlagKind;
+  /** Whether the instruction looked at the flags, or keeps some of them. */
+  flagsRead = false;
+  /** Nobody will see the flags that the instruction leaves: they stay as they were before it. */
+  readonly #areDead: boolean;
   /** Operands of sums and differences of this instruction. */
   #operands: Map<Node, readonly [Node, Node]> | undefined;
 
-  constructor(kind: FlagKind) {
+  constructor(kind: FlagKind, areDead: boolean) {
     super();
     this.kind = kind;
+    this.#areDead = areDead;
   }
   /** Flags were changed. */
   protected abstract noteFlags(): void;
 
   #read(name: FlagLocal): Node {
+    this.flagsRead = true;
     return this.graph.read(typeOf[name], this.locals.named(name), typeOf[name] === 'i32' ? 32 : 64);
   }
   #write(name: FlagLocal, value: Node): void {
@@ -48,27 +54,31 @@ export abstract class LazyFlags extends WasmOps {
   }
 
   override setFlags(rule: FlagRule, size: Size, a: Node, b: Node, result: Node): void {
-    const extended = this.signExtend(result, size);
+    if (this.#areDead) return;
+    const [x, y] = this.#operands?.get(result) ?? [];
+    const exact = (rule === 'add' || rule === 'sub') && x === a && y === b;
+    const extended = exact ? undefined : this.signExtend(result, size); // of an exact one the operands say all
     if (rule === 'inc' || rule === 'dec') this.#write('flagWord', this.narrow(this.flag('carry')));
     else if (rule !== 'logic') {
       this.#write('flagA', this.zeroExtend(a, size));
       this.#write('flagB', this.zeroExtend(b, size));
     }
-    this.#write('flagResult', extended);
-    const [x, y] = this.#operands?.get(result) ?? [];
-    this.kind = { rule, size: rule === 'logic' ? 64 : size, exact: (rule === 'add' || rule === 'sub') && x === a && y === b };
+    if (extended) this.#write('flagResult', extended);
+    this.kind = flagKind(rule, rule === 'logic' ? 64 : size, exact);
   }
   override setFlagBits(bits: FlagBits<Node>): void {
+    if (this.#areDead) return;
     if (bits.result && bits.carry && bits.overflow && bits.adjust?.constant === 0n) {
       const result = this.signExtend(bits.result.value, bits.result.size);
       this.#write('flagWord', this.narrow(bits.carry));
       this.#write('flagOverflow', this.narrow(bits.overflow));
       this.#write('flagResult', result);
-      this.kind = { rule: 'parts', size: 64, exact: false };
+      this.kind = flagKind('parts', 64);
     } else super.setFlagBits(bits);
   }
   /** AH's or a comparison's image of all flags but the overflow. */
   protected loadStatusFlags(image: Node): void {
+    if (this.#areDead) return;
     const take = (n: number): Node => this.bit(this.narrow(image), n);
     const shifted = (value: Node, n: number): Node => this.graph.node('i32', [Op.i32Shl], [value, this.i32(n)], true, 32);
     const or = (a: Node, b: Node): Node => this.graph.node('i32', [Op.i32Or], [a, b], true, 32);
@@ -98,11 +108,15 @@ export abstract class LazyFlags extends WasmOps {
     }
   }
   protected flagResult(): Node {
-    return this.#read('flagResult');
+    const { rule, size, exact } = this.kind;
+    if (!exact) return this.#read('flagResult');
+    const [a, b] = [this.#read('flagA'), this.#read('flagB')];
+    return this.signExtend(rule === 'sub' ? this.sub(a, b) : this.add(a, b), size);
   }
   protected putFlags(bits: Node, result: Node | undefined): void {
+    const kept = this.kind.exact ? this.flagResult() : undefined;
     this.#write('flagWord', bits);
-    if (result) this.#write('flagResult', result);
+    if (result ?? kept) this.#write('flagResult', (result ?? kept) as Node);
     this.kind = vectorKind;
   }
   /** Makes the vector of whatever the flags are kept as. */
@@ -123,6 +137,7 @@ export abstract class LazyFlags extends WasmOps {
   convert(kind: FlagKind): void {
     if (sameKind(this.kind, kind)) return;
     if (kind.rule === 'vector') return this.toVector();
+    if (this.kind.exact && !kind.exact) this.#write('flagResult', this.flagResult());
     if (this.kind.rule === 'logic') {
       this.#write('flagA', this.constant(0));
       this.#write('flagB', this.constant(0));
@@ -171,6 +186,7 @@ export abstract class LazyFlags extends WasmOps {
   }
   /** A carry or overflow kept as 0 or 1. */
   #bounded(name: 'flagWord' | 'flagOverflow'): Node {
+    this.flagsRead = true;
     return this.graph.read('i32', this.locals.named(name), 1);
   }
   /** The operands of an exact difference compared, in their own width where WebAssembly has it. */
@@ -222,6 +238,7 @@ export abstract class LazyFlags extends WasmOps {
       },
       hint,
     );
+    this.flagsRead ||= changed; // on one side they are what they were
     this.kind = changed ? vectorKind : before;
   }
 }

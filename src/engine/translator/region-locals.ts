@@ -23,9 +23,8 @@ export type LocalName =
   | 'fuel'
   /** 0: scalar floating point is not the host's; 1: exact operations are; 2: all are. */
   | 'hostFloat'
-  /** Which way the region is left: see `exitWord`; and to which offset. */
+  /** Which way the region is left: see `exitWord`. */
   | 'exit'
-  | 'exitOffset'
   /** Where control goes on; and the place in the jump cache that tells how. */
   | 'exitIp'
   | 'exitEntry'
@@ -45,7 +44,9 @@ export const hostName = (n: number): LocalName => hostNames[n] ?? `host${n}`;
 const typeOf = (name: LocalName): ValueType => {
   if (name.startsWith('gpr')) return 'i64';
   if (name.startsWith('xmm')) return 'v128';
-  return name === 'flagA' || name === 'flagB' || name === 'flagResult' || name === 'codePage' || name === 'exitIp' ? 'i64' : 'i32';
+  return name === 'flagA' || name === 'flagB' || name === 'flagResult' || name === 'codePage' || name === 'exit' || name === 'exitIp'
+    ? 'i64'
+    : 'i32';
 };
 
 const none = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 } as const;

@@ -4,7 +4,8 @@ import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
 import type { Operand, Size } from '../../isa/ops.ts';
 import { isAbsolute } from '../interpreter/handler.ts';
 import type { Node } from '../wasm/graph.ts';
-import { NotTranslated, type RegionOps } from './region-ops.ts';
+import { NotTranslated } from './not-translated.ts';
+import type { RegionOps } from './region-ops.ts';
 
 const instructionPointer = 16;
 /** CR2, which handlers of page faults read; of the others a hypervisor's guest may have another view. */

@@ -4,6 +4,7 @@
  * and the interpreter does the instruction.
  */
 import type { StateField } from '../../cpu/state.ts';
+import { sizeIndex } from '../../isa/encodings.ts';
 import type { FloatOp } from '../../isa/float-ops.ts';
 import type { HelperName } from '../../isa/helper-names.ts';
 import type { Form, Size } from '../../isa/ops.ts';
@@ -19,18 +20,11 @@ import { Op } from '../wasm/opcodes.ts';
 import { call, memoryCode } from '../wasm/pieces.ts';
 import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
+import { NotTranslated } from './not-translated.ts';
 import { gprName, type RegionLocals, xmmName } from './region-locals.ts';
 import { RegionMemory, valueOfFs, valueOfGs } from './region-memory.ts';
-import { copyKnown, exitWord, ipIsSet, type Known, type Place, type Surroundings } from './surroundings.ts';
+import { copyKnown, exitToIp, exitWord, type Known, type Place, type Surroundings } from './surroundings.ts';
 import type { Windows } from './windows.ts';
-
-/** The region does not have this instruction; the interpreter does it. */
-export class NotTranslated {
-  readonly why: string;
-  constructor(why: string) {
-    this.why = why;
-  }
-}
 
 /** What changes nothing that a region relies on. */
 const settable: readonly StateName[] = [
@@ -69,7 +63,7 @@ export class RegionOps extends RegionMemory {
   #nested = 0;
 
   constructor(around: Surroundings, place: Place, kind: FlagKind, known: Known) {
-    super(kind);
+    super(kind, place.flagsAreDead);
     this.#around = around;
     this.locals = around.locals;
     this.windows = around.windows;
@@ -86,10 +80,10 @@ export class RegionOps extends RegionMemory {
   }
 
   // --- ways out
-  #leave(word: number, offset: number | undefined): void {
+  #leave(word: number): void {
     const { kind } = this;
     this.#around.announceExit(kind);
-    this.graph.place((out) => this.#around.exit(out, kind, word, offset));
+    this.graph.place((out) => this.#around.exit(out, kind, word));
     this.#ended = true;
   }
   /** The interpreter does this instruction, always. */
@@ -98,7 +92,7 @@ export class RegionOps extends RegionMemory {
   }
   #giveUp(why: string, outcome: number = Outcome.asItself): void {
     if (this.#changed) throw new NotTranslated(`${why} after a change`);
-    this.#leave(exitWord(outcome, this.#place.retired), this.#place.offset);
+    this.#leave(exitWord(outcome, this.#place.retired, this.#place.offset));
   }
   /** Like `when`, for a way out of the region: nothing that is known changes on the other side. */
   #giveUpIf(condition: Node, why: string, outcome: number = Outcome.asItself): void {
@@ -134,7 +128,7 @@ export class RegionOps extends RegionMemory {
     this.#giveUp('fault');
   }
   exitNext(): void {
-    this.#leave(exitWord(Outcome.leave, this.#place.retired + 1), this.#place.offset + this.#place.decoded.length);
+    this.#leave(exitWord(Outcome.leave, this.#place.retired + 1, this.#place.offset + this.#place.decoded.length));
   }
   exitHere(): void {
     if (!this.#ended) throw new NotTranslated('exit'); // otherwise a helper before it has left the region already
@@ -168,7 +162,7 @@ export class RegionOps extends RegionMemory {
     const rest = this.sub(count, this.wide(done));
     this.setRegister(1, 64, rest);
     this.graph.set(fuel, this.graph.node('i32', [Op.i32Sub], [readFuel(), done], true, 32));
-    this.when(rest, () => this.#leave(exitWord(Outcome.asItself, this.#place.retired), this.#place.offset));
+    this.when(rest, () => this.#leave(exitWord(Outcome.asItself, this.#place.retired, this.#place.offset)));
     this.graph.set(fuel, this.add32(readFuel(), this.i32(1))); // the last iteration is counted with the block
     this.fallThrough();
     this.#done = true;
@@ -190,7 +184,7 @@ export class RegionOps extends RegionMemory {
       this.when(this.eq(target, this.#inPage(offset)), () => this.#goToBlock(block), undefined, hint);
     if (this.#around.page) this.#dispatch(target, this.#around.page);
     this.graph.set(this.locals.named('exitIp'), this.wide(target));
-    this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1) | ipIsSet, undefined);
+    this.#leave(exitToIp(Outcome.goOn, this.#place.retired + 1));
   }
   /** To one of the region's own entries, as the record of the target tells. */
   #dispatch(target: Node, { offset, map }: { readonly offset: number; readonly map: number }): void {
@@ -218,7 +212,7 @@ export class RegionOps extends RegionMemory {
     this.#goTo(this.#around.behind, offset + decoded.length);
   }
   #goTo(block: number | undefined, offset: number): void {
-    if (block === undefined) this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1), offset);
+    if (block === undefined) this.#leave(exitWord(Outcome.goOn, this.#place.retired + 1, offset));
     else this.#goToBlock(block);
   }
   #goToBlock(block: number): void {
@@ -288,16 +282,22 @@ export class RegionOps extends RegionMemory {
     super.setField(name, value, index);
     this.#changed = true;
   }
+  /** The same node for a register that is read again, so that an instruction with one register twice is seen to have one value twice. */
+  #readings: (Node | undefined)[] = [];
   #whole(number: number): Node {
     return this.readValue(number, this.graph.read('i64', this.locals.named(gprName(number)), this.#widths[number]));
   }
   register(number: number, size: Size): Node {
-    return this.zeroExtend(this.#whole(number), size);
+    if (this.#nested > 0) return this.zeroExtend(this.#whole(number), size);
+    const place = number * 4 + sizeIndex(size);
+    this.#readings[place] ??= this.zeroExtend(this.#whole(number), size);
+    return this.#readings[place];
   }
   highByte(number: number): Node {
     return this.and(this.shr(this.#whole(number), this.constant(8)), this.constant(0xff));
   }
   setRegister(number: number, size: Size, value: Node): void {
+    this.#readings = [];
     const local = this.locals.written(gprName(number));
     let whole: Node;
     if (size >= 32) whole = this.zeroExtend(value, size);
@@ -311,6 +311,7 @@ export class RegionOps extends RegionMemory {
     this.#changed = true;
   }
   setHighByte(number: number, value: Node): void {
+    this.#readings = [];
     const upper = this.shl(this.zeroExtend(value, 8), this.constant(8));
     this.graph.set(this.locals.written(gprName(number)), this.or(this.and(this.#whole(number), this.constant(~0xff00n)), upper));
     this.writeValue(number, upper);

@@ -10,13 +10,13 @@ import { Emitter } from '../wasm/emitter.ts';
 import type { FunctionBody } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import { Structure } from '../wasm/structure.ts';
-import { type Block, nextOf, pageOf, type Step } from './discover.ts';
-import { flagsOfBlocks } from './flag-flow.ts';
+import { type Block, nextOf, noGuesses, pageOf, type Step } from './discover.ts';
+import { deadFlags, flagsOfBlocks } from './flag-flow.ts';
 import { type FlagKind, sameKind, vectorKind } from './flag-kind.ts';
 import { pageIsElsewhere } from './page-check.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOps } from './region-ops.ts';
-import { exitWord, ipIsSet, type Known, nothingKnown, type Surroundings } from './surroundings.ts';
+import { ExitWord, exitWord, type Known, nothingKnown, type Surroundings } from './surroundings.ts';
 import { translate } from './trait.ts';
 import { Windows } from './windows.ts';
 
@@ -51,7 +51,7 @@ export class Region {
   readonly #mapOf: (page: number) => number;
   readonly #callIndex: (callee: Callee) => number;
   readonly #kinds: readonly (FlagKind | undefined)[];
-  readonly #fuelNeeded: number[];
+  readonly #fuelNeeded: Int32Array;
   readonly #exitKinds: FlagKind[] = [vectorKind];
   /** The depth at which the labels of exits, loops and merges stand. */
   readonly #exitDepths: number[] = [];
@@ -69,18 +69,23 @@ export class Region {
     this.#profiled = profiled;
     this.#mapOf = mapOf;
     this.#callIndex = callIndex;
-    const next = blocks.map(nextOf);
-    const successors: number[][] = [[]];
-    blocks.forEach((b, n) => {
-      if (b.entered) successors[dispatcher]?.push(landingOf(n));
-      successors[landingOf(n)] = [nodeOf(n)];
-      const nodes = (next[n] as readonly number[]).map(nodeOf);
+    const next: (readonly number[])[] = [];
+    const entered: number[] = [];
+    const successors: number[][] = [entered];
+    for (let n = 0; n < blocks.length; n++) {
+      const b = blocks[n] as Block;
+      const own = nextOf(b);
+      next.push(own);
+      if (b.entered) entered.push(landingOf(n));
+      const nodes: number[] = [];
+      for (const to of own) nodes.push(nodeOf(to));
       if (b.dispatches) nodes.push(dispatcher);
-      successors[nodeOf(n)] = nodes;
-    });
+      successors.push([nodeOf(n)], nodes); // a landing, and the node behind it
+    }
     this.#structure = new Structure(successors);
     this.entries = blocks.filter((b) => b.entered).map((b) => b.offset);
-    const order = this.#structure.nodes.filter((node) => node !== dispatcher && !this.#isLanding(node)).map((node) => (node - 2) >> 1);
+    const order: number[] = [];
+    for (const node of this.#structure.nodes) if (node !== dispatcher && !this.#isLanding(node)) order.push((node - 2) >> 1);
     this.#kinds = flagsOfBlocks(blocks, next, order);
     this.#fuelNeeded = this.#findFuel();
   }
@@ -101,8 +106,8 @@ export class Region {
   }
 
   /** The most instructions from a node to the next look at the fuel. */
-  #findFuel(): number[] {
-    const needed: number[] = [];
+  #findFuel(): Int32Array {
+    const needed = new Int32Array(this.#structure.order.length);
     for (const node of [...this.#structure.nodes].reverse()) {
       let rest = 0;
       for (const s of this.#structure.successorsOf(node)) if (!this.#isChecked(s)) rest = Math.max(rest, needed[s] ?? 0);
@@ -164,12 +169,16 @@ export class Region {
       out.get(0).get(locals.named('flagWord')).memory(Op.i32Store, offsetOf('flagBits'));
       out.get(0).get(locals.named('flagResult')).memory(Op.i64Store, offsetOf('flagResult'));
     }
-    out.get(0).get(locals.named('fuel')).get(exit).i32(4).op(Op.i32ShrU).op(Op.i32Sub).memory(Op.i32Store, offsetOf('fuel'));
+    const word = (): Emitter => out.get(exit).op(Op.i32WrapI64);
+    out.get(0).get(locals.named('fuel'));
+    word().i32(ExitWord.retiredShift).op(Op.i32ShrU).i32(ExitWord.retired).op(Op.i32And);
+    out.op(Op.i32Sub).memory(Op.i32Store, offsetOf('fuel'));
     const jump = { ip: locals.named('exitIp'), entry: locals.named('exitEntry') };
-    out.get(exit).i32(ipIsSet).op(Op.i32And).op(Op.i32Eqz).if();
-    out.get(locals.named('codePage')).get(locals.named('exitOffset')).op(Op.i64ExtendI32S).op(Op.i64Add).set(jump.ip).end();
+    word().i32(ExitWord.ipIsSet).op(Op.i32And).op(Op.i32Eqz).if();
+    const offset = out.get(locals.named('codePage')).get(exit).i64(BigInt(ExitWord.offsetShift)).op(Op.i64ShrS);
+    offset.op(Op.i64Add).set(jump.ip).end();
     if (!this.#profiled) {
-      out.get(exit).i32(outcomeMax).op(Op.i32And).i32(Outcome.goOn).op(Op.i32Eq);
+      word().i32(outcomeMax).op(Op.i32And).i32(Outcome.goOn).op(Op.i32Eq);
       isCached(out, jump);
       out.op(Op.i32And).if('likely');
       cachedRecord(out, jump);
@@ -177,7 +186,7 @@ export class Region {
     }
     out.get(0).get(jump.ip).memory(Op.i64Store, offsetOf('ip'));
     out.get(0).i32(0).memory(Op.i32Store, offsetOf('record'));
-    out.get(exit).i32(outcomeMax).op(Op.i32And);
+    word().i32(outcomeMax).op(Op.i32And);
   }
 
   #translateBlock(node: number): readonly RegionOps[] {
@@ -186,17 +195,24 @@ export class Region {
     const isReachedInOneWay = !this.#structure.isMerge(node) && !this.#structure.isLoop(node);
     const known = (isReachedInOneWay && this.#reached.get(node)) || nothingKnown();
     let kind = this.#kind(node);
-    return block.steps.map((step, n) => {
-      const o = new RegionOps(around, { decoded: step.decoded, offset: step.offset, retired: n }, kind, known);
+    const code: RegionOps[] = [];
+    const dead = deadFlags(block.steps);
+    for (const step of block.steps) {
+      const { decoded, offset } = step;
+      const retired = code.length;
+      const o = new RegionOps(around, { decoded, offset, retired, flagsAreDead: dead[retired] === true }, kind, known);
       if (step.trait.translated) translate(o, step.decoded, this.#restricted);
       else o.interpret();
-      if (n === block.steps.length - 1 && !o.ended) o.fallThrough();
+      if (code.push(o) === block.steps.length && !o.ended) o.fallThrough();
       kind = o.kind;
-      return o;
-    });
+    }
+    return code;
   }
   #around(node: number): Surroundings {
     const block = node === dispatcher ? undefined : this.#block(node);
+    const guesses: Surroundings['guesses'][number][] = [];
+    for (const n of block?.guesses ?? noGuesses) guesses.push(this.#guess(n, undefined));
+    if (block?.returnTo !== undefined) guesses.push(this.#guess(block.returnTo, 'likely'));
     return {
       locals: this.#locals,
       windows: this.#windows,
@@ -204,10 +220,7 @@ export class Region {
       reach: (target, known) => void this.#reached.set(nodeOf(target), known),
       target: block?.target,
       behind: block?.behind,
-      guesses: [
-        ...(block?.guesses ?? []).map((n) => this.#guess(n, undefined)),
-        ...(block?.returnTo === undefined ? [] : [this.#guess(block.returnTo, 'likely')]),
-      ],
+      guesses,
       page: block?.dispatches ? { offset: pageOf(block.offset) * pageBytes, map: this.#mapOf(pageOf(block.offset)) } : undefined,
       dispatch: (out, kind, retired) => {
         if (block) this.#addToPage(pageOf(block.offset), out); // a landing expects the address of its own page
@@ -229,7 +242,7 @@ export class Region {
         }
         this.#branch(node, to, out);
       },
-      exit: (out, kind, word, offset) => this.#exit(out, kind, word, offset),
+      exit: (out, kind, word) => this.#exit(out, kind, word),
       announceExit: (kind) => this.#announce(kind),
     };
   }
@@ -242,17 +255,21 @@ export class Region {
   /** For code of the region itself, between instructions. */
   #plain(kind: FlagKind): RegionOps {
     const step = this.blocks[0]?.steps[0] as Step;
-    return new RegionOps(this.#around(dispatcher), { decoded: step.decoded, offset: 0, retired: 0 }, kind, nothingKnown());
+    return new RegionOps(
+      this.#around(dispatcher),
+      { decoded: step.decoded, offset: 0, retired: 0, flagsAreDead: false },
+      kind,
+      nothingKnown(),
+    );
   }
   #spend(out: Emitter, retired: number): void {
     const fuel = this.#locals.named('fuel');
-    out.get(fuel).i32(retired).op(Op.i32Sub).set(fuel);
+    out.get(fuel).i32(-retired).op(Op.i32Add).set(fuel);
   }
-  #exit(out: Emitter, kind: FlagKind, word: number, offset: number | undefined): void {
+  #exit(out: Emitter, kind: FlagKind, word: number): void {
     const n = this.#exitKinds.findIndex((k) => sameKind(k, kind));
     assert(n >= 0, 'exit announced');
-    out.i32(word).set(this.#locals.named('exit'));
-    if (offset !== undefined) out.i32(offset).set(this.#locals.named('exitOffset'));
+    out.i64(BigInt(word)).set(this.#locals.named('exit'));
     out.branch(this.#locals.depth - (this.#exitDepths[n] as number));
   }
 
@@ -300,14 +317,15 @@ export class Region {
     }
   }
   #dispatch(out: Emitter): void {
-    const targets = this.#structure.dispatched.map((n) => this.#locals.depth - (this.#mergeDepths.get(n) as number));
-    if (targets.length === 1) out.branch(targets[0] as number);
+    const { dispatched } = this.#structure;
+    const depthOf = (node: number): number => this.#locals.depth - (this.#mergeDepths.get(node) as number);
+    if (dispatched.length === 1) out.branch(depthOf(dispatched[0] as number));
     else {
       out
         .get(this.#locals.named('entry'))
         .op(Op.brTable)
-        .unsigned(targets.length - 1);
-      for (const t of targets) out.unsigned(t); // the last one is the default
+        .unsigned(dispatched.length - 1);
+      for (const node of dispatched) out.unsigned(depthOf(node)); // the last one is the default
     }
   }
   #checkFuel(node: number, out: Emitter): void {
@@ -321,7 +339,7 @@ export class Region {
     this.#close(out);
   }
   #exitUnstarted(node: number, kind: FlagKind, out: Emitter): void {
-    this.#exit(out, kind, exitWord(Outcome.asItself, 0), this.#block(node).offset);
+    this.#exit(out, kind, exitWord(Outcome.asItself, 0, this.#block(node).offset));
   }
   /** Who comes in on another page brings that one's address. */
   #findFirstPage(block: Block, out: Emitter): void {
@@ -343,7 +361,7 @@ export class Region {
     if (page === pageOf(from.offset)) return;
     pageIsElsewhere(out, this.#locals, page, this.#mapOf(page));
     this.#open(out, hinted(Op.if, 'unlikely'));
-    this.#exit(out, kind, exitWord(Outcome.goOn, retired), target.offset);
+    this.#exit(out, kind, exitWord(Outcome.goOn, retired, target.offset));
     this.#close(out);
   }
   /** From the vector that comes in to what the block expects. */

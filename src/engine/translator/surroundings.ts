@@ -23,8 +23,8 @@ export interface Surroundings {
   dispatch(out: Emitter, kind: FlagKind, retired: number): void;
   /** Emits a jump to a block, after so many instructions of this one. */
   goTo(out: Emitter, target: number, kind: FlagKind, retired: number): void;
-  /** Emits the way out: how it is left (`exitWord`), and where to go on unless `ip` is set already. */
-  exit(out: Emitter, kind: FlagKind, word: number, offset: number | undefined): void;
+  /** Emits the way out: how it is left, and where to go on (`exitWord`). */
+  exit(out: Emitter, kind: FlagKind, word: number): void;
   /** What is known on a way to a block. */
   reach(target: number, known: Known): void;
   /** There will be an exit with flags of this kind. */
@@ -64,8 +64,16 @@ export interface Place {
   readonly offset: number;
   /** Instructions of the block before this one. */
   readonly retired: number;
+  /** The flags that it leaves are set again before anything could see them. */
+  readonly flagsAreDead: boolean;
 }
 
-/** Bits of the local `exit`: the outcome for the dispatcher, whether `ip` is set already, what was retired. */
-export const exitWord = (outcome: number, retired: number): number => (retired << 4) | outcome;
-export const ipIsSet = 8;
+/**
+ * How a region is left, as the local `exit` holds it: the outcome for the dispatcher, whether `ip` is set already, how many instructions of the block
+ * were retired (at most 255), and from bit 12 on where to go on.
+ */
+export const exitWord = (outcome: number, retired: number, offset: number): number =>
+  offset * (1 << ExitWord.offsetShift) + ((retired << ExitWord.retiredShift) | outcome);
+/** Where control goes on is in the local `exitIp`. */
+export const exitToIp = (outcome: number, retired: number): number => exitWord(outcome | ExitWord.ipIsSet, retired, 0);
+export const ExitWord = { ipIsSet: 8, retiredShift: 4, retired: 0xff, offsetShift: 12 } as const;

@@ -3,9 +3,10 @@ import type { Decoded } from '../../isa/decode.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { Trait } from './discover.ts';
 import { vectorKind } from './flag-kind.ts';
+import { NotTranslated } from './not-translated.ts';
 import { RegionLocals } from './region-locals.ts';
 import { RegionOperand } from './region-operand.ts';
-import { NotTranslated, RegionOps } from './region-ops.ts';
+import { RegionOps } from './region-ops.ts';
 import { nothingKnown, type Surroundings } from './surroundings.ts';
 import { Windows } from './windows.ts';
 
@@ -19,36 +20,40 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
   const { row, form } = decoded;
   if (!form.long) throw new NotTranslated('not 64-bit code');
   if (restricted && needsFloat(row)) throw new NotTranslated('floating point may be off');
-  const operands = decoded.operands.map((operand) => new RegionOperand(o, operand, decoded));
-  row.meaning(o, form, operands[0] ?? absent, operands[1] ?? absent, operands[2] ?? absent);
+  const operand = (n: number): RegionOperand => {
+    const found = decoded.operands[n];
+    return found ? new RegionOperand(o, found, decoded) : absent;
+  };
+  row.meaning(o, form, operand(0), operand(1), operand(2));
 }
 
-const nowhere: Omit<Surroundings, 'locals' | 'windows'> = {
+/** Each of these is the same kind of object to the engine, which one made by spreading would not be. */
+const nowhere = (locals: RegionLocals, announceExit: () => void): Surroundings => ({
+  locals,
+  windows: new Windows(locals, false),
   callIndex: () => 0,
-  page: undefined,
-  dispatch: () => {},
   reach: () => {},
   target: undefined,
   behind: undefined,
   guesses: [],
+  page: undefined,
+  dispatch: () => {},
   goTo: () => {},
   exit: () => {},
-  announceExit: () => {},
-};
+  announceExit,
+});
 /** Translates the instruction alone, to see whether it can be and how it leaves the flags. */
 export function traitOf(decoded: Decoded, restricted: boolean): Trait {
-  const locals = new RegionLocals();
-  const o = new RegionOps(
-    { ...nowhere, locals, windows: new Windows(locals, false) },
-    { decoded, offset: 0, retired: 0 },
-    vectorKind,
-    nothingKnown(),
-  );
+  let leaves = false;
+  const around = nowhere(new RegionLocals(), () => {
+    leaves = true;
+  });
+  const o = new RegionOps(around, { decoded, offset: 0, retired: 0, flagsAreDead: false }, vectorKind, nothingKnown());
   try {
     translate(o, decoded, restricted);
   } catch (problem) {
     if (!(problem instanceof NotTranslated)) throw problem;
-    return { translated: false, flags: undefined };
+    return { translated: false, flags: undefined, readsFlags: true, leaves: true };
   }
-  return { translated: true, flags: o.flagsSet ? o.kind : undefined };
+  return { translated: true, flags: o.flagsSet ? o.kind : undefined, readsFlags: o.flagsRead, leaves };
 }

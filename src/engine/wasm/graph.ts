@@ -72,6 +72,32 @@ const smallConstants = {
 const constantOf = (type: 'i32' | 'i64', value: bigint): Constant =>
   (value >= 0n && value < 256n && smallConstants[type][Number(value)]) || makeConstant(type, value);
 
+/** Whether the next statement that has code is where a node used once is used: its code may stand there then, and it needs no temporary. */
+function isUsedNext(statements: readonly Statement[], at: number, node: Node): boolean {
+  for (let n = at + 1; n < statements.length; n++) {
+    const s = statements[n] as Statement;
+    switch (s.kind) {
+      case 'node':
+        if (s.leaf >= 0 || (s.pure && s.uses <= 1)) continue; // no code of its own
+        return s.args.some((a) => isWithin(a, node));
+      case 'set':
+        return isWithin(s.value, node);
+      case 'effect':
+        return s.args.some((a) => isWithin(a, node));
+      default:
+        return false;
+    }
+  }
+  return false;
+}
+/** Whether a value's code, where it is used, has that of a node in it. */
+function isWithin(value: Node, node: Node): boolean {
+  if (value === node) return true;
+  if (value.local >= 0 || value.uses > 1 || !value.pure) return false;
+  for (const a of value.args) if (isWithin(a, node)) return true;
+  return false;
+}
+
 export class Graph {
   readonly #host: GraphHost;
   #current: Statement[] = [];
@@ -155,6 +181,10 @@ export class Graph {
     otherwise?.();
     this.#current = outer;
     this.#sets = outerSets;
+    if (statement.then.length === 0 && statement.otherwise.length === 0) {
+      condition.uses--;
+      return;
+    }
     outerSets.push(...sets);
     outer.push(statement);
   }
@@ -180,11 +210,13 @@ export class Graph {
     }
   }
   #statements(statements: readonly Statement[], out: Emitter, leaves: Set<Node>): void {
-    for (const s of statements) {
+    for (let n = 0; n < statements.length; n++) {
+      const s = statements[n] as Statement;
       switch (s.kind) {
         case 'node':
           if (s.leaf >= 0) leaves.add(s);
           else if (!s.pure || s.uses > 1) {
+            if (s.uses === 1 && isUsedNext(statements, n, s)) break;
             this.#expression(s, out);
             if (s.uses === 0) out.op(Op.drop);
             else this.#keep(s, out);

@@ -49,6 +49,9 @@ export abstract class WasmValues {
       const value = foldable[op]?.(x.constant, y.constant);
       if (value !== undefined) return this.constant(value);
     }
+    // V8's first compiler has an instruction for a sum with a constant, and three for a difference
+    if (op === Op.i64Sub && y.constant !== undefined)
+      return this.graph.node('i64', [Op.i64Add], [x, this.constant(-y.constant)], true, bits);
     return this.graph.node('i64', [op], [x, y], true, bits);
   }
   protected compare(op: number, a: Node, b: Node): Node {
@@ -71,6 +74,7 @@ export abstract class WasmValues {
     return this.binary(Op.i64Add, a, b);
   }
   sub(a: Node, b: Node): Node {
+    if (a === b) return this.constant(0);
     return this.binary(Op.i64Sub, a, b);
   }
   mul(a: Node, b: Node): Node {
@@ -81,12 +85,15 @@ export abstract class WasmValues {
     return this.binary(op64, a, b, bits);
   }
   and(a: Node, b: Node): Node {
+    if (a === b) return a;
     return this.logic(Op.i64And, Op.i32And, a, b, Math.min(a.bits, b.bits));
   }
   or(a: Node, b: Node): Node {
+    if (a === b) return a;
     return this.logic(Op.i64Or, Op.i32Or, a, b, Math.max(a.bits, b.bits));
   }
   xor(a: Node, b: Node): Node {
+    if (a === b) return a.type === 'i32' ? this.i32(0) : this.constant(0);
     return this.logic(Op.i64Xor, Op.i32Xor, a, b, Math.max(a.bits, b.bits));
   }
   shl(a: Node, n: Node): Node {
