@@ -31,3 +31,22 @@ test('a loop over a stretch across two pages is made anew without it', () => {
   expect(found.narrowed).toBe(1);
   expect(found.sum).toBe(run(windowAddress + 64, false).sum);
 });
+
+// 1: push rax; pop [rsp + 8]; push rax; pop [rdi]; dec ecx; jnz 1b; jmp .
+const pops = [0x50, 0x8f, 0x44, 0x24, 8, 0x50, 0x8f, 0x07, 0xff, 0xc9, 0x75, 0xf4, 0xeb, 0xfe];
+
+test('an instruction that shares a window with itself in one place is translated for others alike', () => {
+  const bench = new Bench({ translate: true });
+  const { before } = makeCase(1) ?? {};
+  if (!before) throw new Error('no case');
+  before.gpr[0] = 0x1234n;
+  before.gpr[1] = 20_000n;
+  before.gpr[4] = BigInt(windowAddress + 256);
+  before.gpr[7] = BigInt(windowAddress + 1024);
+  bench.load({ code: Uint8Array.from(pops), before });
+  bench.runFor(6 * 20_000);
+  expect(bench.translator?.counts.regions).toBeGreaterThan(0);
+  expect(bench.translator?.counts.refused).toBe(0);
+  const { memory } = bench.state();
+  expect([memory[256 + 8], memory[1024]]).toEqual([0x34, 0x34]);
+});

@@ -59,6 +59,9 @@ export function* piecesOf(seed: number, steps: number): Generator<number> {
     yield piece;
   }
 }
+/** The translator met an instruction that it can't translate though by itself it could. */
+export const refusal = ({ translator }: Bench): string | undefined =>
+  (translator?.counts.refused ?? 0) > 0 ? 'a region was refused, here or before' : undefined;
 /** What differs first between two benches with the same program loaded. */
 function difference(interpreter: Bench, translator: Bench, seed: number, { steps, live }: Kind): string | undefined {
   for (const piece of piecesOf(seed, steps)) {
@@ -89,7 +92,7 @@ function compare(kind: Kind, first: number, count: number): SequencesReport {
       translator.reset(p);
       translator.translate();
     }
-    const found = difference(interpreter, translator, seed, kind);
+    const found = difference(interpreter, translator, seed, kind) ?? refusal(translator);
     if (found !== undefined && failures.length < 20)
       failures.push(`[${Buffer.from(p.code).toString('hex')}]: ${found} (repeat: npm run fuzz -- ${seed} 1 ${kind.name})`);
   }

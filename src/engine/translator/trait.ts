@@ -30,7 +30,7 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
 /** Each of these is the same kind of object to the engine, which one made by spreading would not be. */
 const nowhere = (locals: RegionLocals, announceExit: () => void): Surroundings => ({
   locals,
-  windows: new Windows(locals, false),
+  windows: new Windows(locals, true), // sharing one is a matter of registers, and of what stands around
   callIndex: () => 0,
   reach: () => {},
   target: undefined,

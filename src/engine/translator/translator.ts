@@ -10,6 +10,7 @@ import type { Translation } from '../interpreter/translation.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { type Block, discover, type Step, type Trait } from './discover.ts';
+import { NotTranslated } from './not-translated.ts';
 import { type Hot, PageView } from './page-view.ts';
 import { Region } from './region.ts';
 
@@ -92,7 +93,7 @@ export class Translator implements Translation {
   readonly #targets = new Map<number, Map<number, Set<number>>>();
   readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
   /** How often what happened; for profiles. */
-  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, evicted: 0, narrowed: 0 };
+  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, evicted: 0, narrowed: 0, refused: 0 };
 
   constructor(p: Processor, interpreter: Interpreter, { profile, most = regionsMax, patience = defaultPatience }: TranslatorOptions = {}) {
     this.#p = p;
@@ -220,7 +221,9 @@ export class Translator implements Translation {
         const ranges = rangesOf(blocks, view);
         for (const { page: at, start, end } of ranges) this.#interpreter.pages.markCode(Math.floor(at / 8), start, end);
         const region = this.#region(blocks, view, this.#isNarrow(page, offset), callees.number);
-        made.push({ region, ranges, view, body: region.function(`r${made.length}`) });
+        const body = this.#bodyOf(region, `r${made.length}`);
+        if (!body) continue;
+        made.push({ region, ranges, view, body });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
           if (at !== undefined) pending.get(at)?.offsets.delete(within);
@@ -229,6 +232,16 @@ export class Translator implements Translation {
     }
     this.#wanted = new Map();
     if (made.length > 0) this.#install(made, callees);
+  }
+  /** Undefined where an instruction can't be translated though by itself it could: the interpreter keeps the place. None is known. */
+  #bodyOf(region: Region, name: string): FunctionBody | undefined {
+    try {
+      return region.function(name);
+    } catch (problem) {
+      if (!(problem instanceof NotTranslated)) throw problem;
+      this.counts.refused++;
+      return undefined;
+    }
   }
   /** Whether a region that has this place should be entered there. */
   isWanted(page: number, offset: number): boolean {
