@@ -218,7 +218,7 @@ export class RegionOps extends RegionMemory {
   #goToBlock(block: number): void {
     const { kind } = this;
     const retired = this.#place.retired + 1;
-    this.#around.reach(block, copyKnown(this.known));
+    this.#around.reach(block, copyKnown(this.known), retired);
     this.#around.announceExit(kind); // the block may lie on a page that is elsewhere now
     this.graph.place((out) => this.#around.goTo(out, block, kind, retired));
     this.#ended = true;

@@ -60,7 +60,7 @@ export class Region {
   readonly #code = new Map<number, readonly RegionOps[]>();
   readonly #windows: Windows;
   /** What is known where control comes to a block in one way only. */
-  readonly #reached = new Map<number, Known>();
+  readonly #reached = new Map<number, { readonly known: Known; readonly retired: number }>();
 
   constructor(blocks: readonly Block[], { restricted, narrow, profiled, mapOf, callIndex }: RegionOptions) {
     this.#windows = new Windows(this.#locals, narrow);
@@ -189,18 +189,20 @@ export class Region {
     word().i32(outcomeMax).op(Op.i32And);
   }
 
+  #isReachedInOneWay(node: number): boolean {
+    return !this.#structure.isMerge(node) && !this.#structure.isLoop(node);
+  }
   #translateBlock(node: number): readonly RegionOps[] {
     const block = this.#block(node);
     const around = this.#around(node);
-    const isReachedInOneWay = !this.#structure.isMerge(node) && !this.#structure.isLoop(node);
-    const known = (isReachedInOneWay && this.#reached.get(node)) || nothingKnown();
+    const { known, retired: before } = (this.#isReachedInOneWay(node) && this.#reached.get(node)) || { known: nothingKnown(), retired: 0 };
     let kind = this.#kind(node);
     const code: RegionOps[] = [];
     const dead = deadFlags(block.steps);
     for (const step of block.steps) {
       const { decoded, offset } = step;
-      const retired = code.length;
-      const o = new RegionOps(around, { decoded, offset, retired, flagsAreDead: dead[retired] === true }, kind, known);
+      const n = code.length;
+      const o = new RegionOps(around, { decoded, offset, retired: before + n, flagsAreDead: dead[n] === true }, kind, known);
       if (step.trait.translated) translate(o, step.decoded, this.#restricted);
       else o.interpret();
       if (code.push(o) === block.steps.length && !o.ended) o.fallThrough();
@@ -217,7 +219,7 @@ export class Region {
       locals: this.#locals,
       windows: this.#windows,
       callIndex: this.#callIndex,
-      reach: (target, known) => void this.#reached.set(nodeOf(target), known),
+      reach: (target, known, retired) => void this.#reached.set(nodeOf(target), { known, retired }),
       target: block?.target,
       behind: block?.behind,
       guesses,
@@ -233,7 +235,7 @@ export class Region {
       goTo: (out, target, kind, retired) => {
         const to = nodeOf(target);
         if (block && target !== block.returnTo) this.#checkPage(block, target, kind, retired, out);
-        this.#spend(out, retired);
+        if (!this.#isReachedInOneWay(to)) this.#spend(out, retired);
         const wanted = this.#kind(to);
         if (!sameKind(kind, wanted)) {
           const o = this.#plain(kind);

@@ -21,12 +21,12 @@ export interface Surroundings {
   readonly page: { readonly offset: number; readonly map: number } | undefined;
   /** Emits the way back to the dispatcher, which goes to the entry that the local `entry` tells. */
   dispatch(out: Emitter, kind: FlagKind, retired: number): void;
-  /** Emits a jump to a block, after so many instructions of this one. */
+  /** Emits a jump to a block, after so many instructions. */
   goTo(out: Emitter, target: number, kind: FlagKind, retired: number): void;
   /** Emits the way out: how it is left, and where to go on (`exitWord`). */
   exit(out: Emitter, kind: FlagKind, word: number): void;
-  /** What is known on a way to a block. */
-  reach(target: number, known: Known): void;
+  /** What is known on a way to a block, after so many instructions. */
+  reach(target: number, known: Known, retired: number): void;
   /** There will be an exit with flags of this kind. */
   announceExit(kind: FlagKind): void;
 }
@@ -62,7 +62,7 @@ export const copyKnown = (known: Known): Known => ({
 export interface Place {
   readonly decoded: Decoded;
   readonly offset: number;
-  /** Instructions of the block before this one. */
+  /** Instructions since the fuel was counted, before this one: of its block, and of those that lead to it in one way only. */
   readonly retired: number;
   /** The flags that it leaves are set again before anything could see them. */
   readonly flagsAreDead: boolean;
