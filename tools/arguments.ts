@@ -22,10 +22,10 @@ export function toolOptions<T extends Options>(usage: string, options: T): Value
   process.exit(0);
 }
 
-/** The names of a list with commas, all of those that there are when it is absent. */
+/** The rows of a list with commas, all that there are when it is absent. */
 export function chosen(option: string, list: string | undefined, all: readonly string[]): readonly string[] {
   const names = list?.split(',') ?? all;
   const unknown = names.filter((name) => !all.includes(name));
-  if (unknown.length > 0) misused(`--${option} ${unknown.join(',')}: there is ${all.join(', ')}`);
+  if (unknown.length > 0) misused(`--${option} ${unknown.join(',')}: no such row; there is ${all.join(', ')}`);
   return names;
 }

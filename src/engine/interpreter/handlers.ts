@@ -14,11 +14,10 @@ import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { Groups } from './groups.ts';
 import { makeHandler, shapeKey } from './handler.ts';
-import { countHandler, crossingHandler, firstHandler, gotoHandler, relookupHandler } from './record.ts';
+import { countHandler, crossingHandler, firstHandler, gotoHandler, handlersEnd, relookupHandler } from './record.ts';
 import { ShapeMap } from './shapes.ts';
 
-/** Handlers lie below, regions of translated code above. A region takes some 20 KiB of the host's memory with the machine code made of it. */
-const handlersEnd = 16_384;
+/** A region takes some 20 KiB of the host's memory with the machine code made of it. */
 export const regionsMax = 12_288;
 const tableSize = handlersEnd + regionsMax;
 

@@ -110,6 +110,10 @@ export class RecordWriter {
     const { view } = this.#p.v.pool;
     const end = first + count * recordBytes;
     for (let record = first; record < end; ) {
+      if (!groups.begins(view.getUint16(record + Record.own, true))) {
+        record += recordBytes;
+        continue;
+      }
       let behind = record + recordBytes;
       let handler = 0;
       let way: Way | undefined;

@@ -43,6 +43,8 @@ export const relookupHandler = 2;
 export const countHandler = 3;
 export const crossingHandler = 4;
 export const firstHandler = 5;
+/** Handlers have lower numbers; regions of translated code have those from here on. */
+export const handlersEnd = 16_384;
 
 /** Added to a record's address: do what the instruction itself does, whatever it enters. */
 export const asItself = Record.own - Record.handler;
