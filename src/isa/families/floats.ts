@@ -3,7 +3,7 @@ import type { FloatOp } from '../float-ops.ts';
 import type { Feature, Instruction } from '../instruction.ts';
 import type { Meaning, Ops } from '../ops.ts';
 import { row } from '../table.ts';
-import { aligned } from './vectors.ts';
+import { aligned } from './vector-meanings.ts';
 
 type Lane = 32 | 64;
 const one = <V>(o: Ops<V>, op: FloatOp, size: Lane, a: V, b: V, extra?: V): V => o.float(op, size, a, b, extra);
