@@ -1,5 +1,5 @@
 /**
- * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; `compiling`, `sqlite` and `python` only when they are named.
+ * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; long rows, and those of this machine's programs, only when they are named.
  * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const groups: Readonly<Record<string, readonly string[]>> = {
   'system calls and memory': 'syscalls readbyte mapping faults protection forking executing pipes signals'.split(' '),
   'Linux workloads': 'shloop shforkexec shpipe awkloop data compress decompress sha256 sorting searching archive'.split(' '),
 };
-const onlyNamed = ['compiling', 'sqlite', 'python'];
+const onlyNamed = 'copy allocation simd x87 jit compiling sqlite python luajit javascript'.split(' ');
 const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs in a guest and in a guest of that guest
 
   --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
