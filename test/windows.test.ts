@@ -35,7 +35,7 @@ test('a loop over a stretch across two pages is made anew without it', () => {
 // 1: push rax; pop [rsp + 8]; push rax; pop [rdi]; dec ecx; jnz 1b; jmp .
 const pops = [0x50, 0x8f, 0x44, 0x24, 8, 0x50, 0x8f, 0x07, 0xff, 0xc9, 0x75, 0xf4, 0xeb, 0xfe];
 
-test('an instruction that shares a window with itself in one place is translated for others alike', () => {
+test('whether an instruction is translated does not depend on its registers', () => {
   const bench = new Bench({ translate: true });
   const { before } = makeCase(1) ?? {};
   if (!before) throw new Error('no case');

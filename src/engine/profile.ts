@@ -37,6 +37,8 @@ export class EngineProfile {
   readonly #exits = new Map<string, number>();
   readonly #helpers = new Map<string, number>();
   #regions: RegionProfile[] = [];
+  /** Why regions could not be made, and how many. */
+  readonly #refused = new Map<string, number>();
   /** What regions did that are no longer listed. */
   readonly #others = { made: 0, entries: 0, retired: 0 };
   readonly #bySlot = new Map<number, Counted>();
@@ -57,6 +59,10 @@ export class EngineProfile {
   }
   helper(name: string): void {
     this.#helpers.set(name, (this.#helpers.get(name) ?? 0) + 1);
+  }
+  /** A region could not be made. */
+  refuse(why: string): void {
+    this.#refused.set(why, (this.#refused.get(why) ?? 0) + 1);
   }
   /** An access that the software TLB does not have: a fill, a device, a page with code, two pages. */
   slowAccess(): void {
@@ -98,6 +104,7 @@ export class EngineProfile {
     const lines = [
       `instructions          ${retired}, ${share(translated)} of them in regions, ${share(retired - translated)} in the interpreter`,
       `regions               ${this.#regions.length + this.#others.made} made, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
+      ...[...this.#refused].map(([why, count]) => `regions refused       ${count}: ${why}`),
       ...Object.entries(this.#milliseconds).map(([work, ms]) => `${work.padEnd(22)}${ms.toFixed(0)} ms`),
       `slow memory accesses  ${this.#slowAccesses}`,
       `ways out of regions   ${this.#moves} to other places, ${[...this.#exits.values()].reduce((a, b) => a + b, 0)} to interpret one instruction:`,

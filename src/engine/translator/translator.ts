@@ -223,6 +223,7 @@ export class Translator implements Translation {
         const region = this.#region(blocks, view, this.#isNarrow(page, offset), callees.number);
         const body = this.#bodyOf(region, `r${made.length}`);
         if (!body) continue;
+        for (const b of blocks) this.counts.instructions += b.steps.length;
         made.push({ region, ranges, view, body });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
@@ -240,6 +241,7 @@ export class Translator implements Translation {
     } catch (problem) {
       if (!(problem instanceof NotTranslated)) throw problem;
       this.counts.refused++;
+      this.#profile?.refuse(problem.why);
       return undefined;
     }
   }
@@ -248,7 +250,6 @@ export class Translator implements Translation {
     return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
   }
   #region(blocks: readonly Block[], view: PageView, narrow: boolean, callIndex: (callee: Callee) => number): Region {
-    for (const b of blocks) this.counts.instructions += b.steps.length;
     const mapOf = (number: number): number => this.#interpreter.pages.mapOf(view.page(number) ?? 0);
     return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined, mapOf, callIndex });
   }
