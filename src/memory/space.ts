@@ -59,6 +59,7 @@ export class GuestSpace {
   seal(base: number, size: number): void {
     this.#kinds.fill(PageKind.rom, base / pageBytes, (base + size) / pageBytes);
   }
+  // pages may have any number: with the length compared first V8 keeps code that it made for small ones
   isReadOnly(page: number): boolean {
     return page < this.#kinds.length && this.#kinds[page] === PageKind.rom;
   }

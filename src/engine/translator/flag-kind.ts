@@ -15,7 +15,7 @@ export interface FlagKind {
   readonly exact: boolean;
 }
 
-/** All kinds are made here, so that they are one kind of object to the engine, too. */
+/** All kinds are made here, with their fields in one order: code that reads them meets one sort of object. */
 export const flagKind = (rule: FlagKind['rule'], size: Size, exact = false): FlagKind => ({ rule, size, exact });
 export const vectorKind = flagKind('vector', 64);
 export const sameKind = (a: FlagKind, b: FlagKind): boolean => a.rule === b.rule && a.size === b.size && a.exact === b.exact;

@@ -114,9 +114,9 @@ export abstract class LazyFlags extends WasmOps {
     return this.signExtend(rule === 'sub' ? this.sub(a, b) : this.add(a, b), size);
   }
   protected putFlags(bits: Node, result: Node | undefined): void {
-    const kept = this.kind.exact ? this.flagResult() : undefined;
+    const kept = result ?? (this.kind.exact ? this.flagResult() : undefined);
     this.#write('flagWord', bits);
-    if (result ?? kept) this.#write('flagResult', (result ?? kept) as Node);
+    if (kept) this.#write('flagResult', kept);
     this.kind = vectorKind;
   }
   /** Makes the vector of whatever the flags are kept as. */

@@ -55,6 +55,8 @@ export class RegionOps extends RegionMemory {
   /** Which register a low lane was read from; which numbers are plain results of this instruction, and of what size. */
   #lanes: Map<Node, number> | undefined;
   #results: Map<Node, 32 | 64> | undefined;
+  /** The same node for a register that is read again, so that an instruction with one register twice is seen to have one value twice. */
+  #readings: (Node | undefined)[] = [];
   /** Something of the machine's state was changed: from here on the instruction must run to its end. */
   #changed = false;
   #ended = false;
@@ -282,8 +284,6 @@ export class RegionOps extends RegionMemory {
     super.setField(name, value, index);
     this.#changed = true;
   }
-  /** The same node for a register that is read again, so that an instruction with one register twice is seen to have one value twice. */
-  #readings: (Node | undefined)[] = [];
   #whole(number: number): Node {
     return this.readValue(number, this.graph.read('i64', this.locals.named(gprName(number)), this.#widths[number]));
   }

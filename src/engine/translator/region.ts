@@ -175,8 +175,9 @@ export class Region {
     out.op(Op.i32Sub).memory(Op.i32Store, offsetOf('fuel'));
     const jump = { ip: locals.named('exitIp'), entry: locals.named('exitEntry') };
     word().i32(ExitWord.ipIsSet).op(Op.i32And).op(Op.i32Eqz).if();
-    const offset = out.get(locals.named('codePage')).get(exit).i64(BigInt(ExitWord.offsetShift)).op(Op.i64ShrS);
-    offset.op(Op.i64Add).set(jump.ip).end();
+    out.get(locals.named('codePage'));
+    out.get(exit).i64(BigInt(ExitWord.offsetShift)).op(Op.i64ShrS);
+    out.op(Op.i64Add).set(jump.ip).end();
     if (!this.#profiled) {
       word().i32(outcomeMax).op(Op.i32And).i32(Outcome.goOn).op(Op.i32Eq);
       isCached(out, jump);

@@ -1,4 +1,5 @@
 /** What the code of one instruction is told of the region, the block and the instructions around it. */
+import { assert } from '../../base/assert.ts';
 import type { Decoded } from '../../isa/decode.ts';
 import type { Callee } from '../interpreter/callees.ts';
 import type { Hint } from '../wasm/branch-hints.ts';
@@ -69,11 +70,13 @@ export interface Place {
 }
 
 /**
- * How a region is left, as the local `exit` holds it: the outcome for the dispatcher, whether `ip` is set already, how many instructions of the block
- * were retired (at most 255), and from bit 12 on where to go on.
+ * How a region is left, as the local `exit` holds it: the outcome for the dispatcher, whether `ip` is set already, how many instructions were retired since
+ * the fuel was counted, and from bit 12 on where to go on.
  */
-export const exitWord = (outcome: number, retired: number, offset: number): number =>
-  offset * (1 << ExitWord.offsetShift) + ((retired << ExitWord.retiredShift) | outcome);
+export const ExitWord = { ipIsSet: 8, retiredShift: 4, retired: 0xff, offsetShift: 12 } as const;
+export function exitWord(outcome: number, retired: number, offset: number): number {
+  assert(retired <= ExitWord.retired, 'more instructions than a way out can count');
+  return offset * (1 << ExitWord.offsetShift) + ((retired << ExitWord.retiredShift) | outcome);
+}
 /** Where control goes on is in the local `exitIp`. */
 export const exitToIp = (outcome: number, retired: number): number => exitWord(outcome | ExitWord.ipIsSet, retired, 0);
-export const ExitWord = { ipIsSet: 8, retiredShift: 4, retired: 0xff, offsetShift: 12 } as const;

@@ -27,7 +27,7 @@ export function translate(o: RegionOps, decoded: Decoded, restricted: boolean): 
   row.meaning(o, form, operand(0), operand(1), operand(2));
 }
 
-/** Each of these is the same kind of object to the engine, which one made by spreading would not be. */
+/** Written out, since V8 takes each object made by spreading another for one of a new sort. */
 const nowhere = (locals: RegionLocals, announceExit: () => void): Surroundings => ({
   locals,
   windows: new Windows(locals, true), // sharing one is a matter of registers, and of what stands around
