@@ -109,9 +109,7 @@ class Session {
     try {
       if (this.#options.serial === 'stdio') this.#terminal.open();
       for (;;) {
-        tuneFor('handlers');
         const machine = await withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
-        tuneFor('regions');
         const reason = await this.#runMachine(machine);
         if (machine.profile) this.#report(machine, machine.profile);
         if (this.#quit || reason === undefined) return 0;
@@ -162,6 +160,7 @@ class Session {
         this.#output.push(byte);
       },
       decompress: unpack,
+      compiling: tuneFor,
       ...(o.trace.length === 0 ? {} : { trace: new Trace(o.trace, (text) => process.stderr.write(`${text}\n`)) }),
     };
   }

@@ -3,10 +3,14 @@
  * others of their own, which are better than these. docs/decisions/0006-regions.md has the figures of the budgets.
  */
 import { setFlagsFromString } from 'node:v8';
+import type { CompiledCode } from '../engine/options.ts';
 
 const hasOldBudgets = Number.parseInt(process.versions.v8, 10) < 12;
-/** Bytes of WebAssembly that a function runs before it is optimised. Handlers are small and run often; regions are large, and most never earn it back. */
-const wasmBudget = { handlers: 8_000_000, regions: 80_000_000 } as const;
+/**
+ * Bytes of WebAssembly that a function runs before it is optimised. Handlers are small and run often. Regions are large: the kernel's are few and earn it back, most of a
+ * process's never do.
+ */
+const wasmBudget: Readonly<Record<CompiledCode, number>> = { handlers: 8_000_000, supervisor: 80_000_000, user: 900_000_000 };
 /** Bytes of JavaScript's byte code that a function runs between two looks at whether to optimise it: while a guest starts, and V8's own. */
 const scriptBudget = { start: 270_000, later: 67_584 } as const;
 const startMs = 3000;
@@ -24,7 +28,7 @@ export function tuneForStart(): void {
   setFlagsFromString(`--interrupt-budget=${scriptBudget.start}`);
   setTimeout(() => setFlagsFromString(`--interrupt-budget=${scriptBudget.later}`), startMs).unref();
 }
-/** Before a machine is built, with the handlers that most guests need; and once it is, for all that is made while it runs. */
-export function tuneFor(functions: keyof typeof wasmBudget): void {
-  if (hasOldBudgets) setFlagsFromString(`--wasm-tiering-budget=${wasmBudget[functions]}`);
+/** Before V8 compiles a module. */
+export function tuneFor(code: CompiledCode): void {
+  if (hasOldBudgets) setFlagsFromString(`--wasm-tiering-budget=${wasmBudget[code]}`);
 }

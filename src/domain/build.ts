@@ -101,7 +101,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     traceGuests(world.trace, svm);
   }
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
-  const interpreter = new Interpreter(processor, arena, profile);
+  const interpreter = new Interpreter(processor, arena, { profile, compiling: world.compiling });
   const translator = config.translator === false ? undefined : new Translator(processor, interpreter, { profile });
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);

@@ -1,5 +1,6 @@
 /** What a machine is made from: its configuration, and the world it is connected to. */
 import type { TurtlesOptions } from '../config/options.ts';
+import type { CompiledCode } from '../engine/options.ts';
 import type { Unpack } from '../firmware/linux.ts';
 import type { BlockDevice } from '../storage/block-device.ts';
 import type { HostMilliseconds } from '../time/clock.ts';
@@ -41,4 +42,6 @@ export interface MachineWorld {
   readonly consoleOutput?: (byte: number) => void;
   readonly decompress: Unpack;
   readonly trace?: Trace;
+  /** Called before the host's engine compiles a module: it can be told how soon to optimise it. */
+  readonly compiling?: (code: CompiledCode) => void;
 }

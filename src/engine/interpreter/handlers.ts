@@ -7,6 +7,7 @@ import { At } from '../../cpu/state.ts';
 import type { Decoded, Decoder } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
+import type { CompiledCode, EngineOptions } from '../options.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type FunctionBody, Imports, ModuleBuilder } from '../wasm/module.ts';
 import { Callees, calleeSignature } from './callees.ts';
@@ -33,6 +34,7 @@ export class Handlers {
   readonly search: (state: number) => number;
   readonly #p: Processor;
   readonly #profile: EngineProfile | undefined;
+  readonly #compiling: EngineOptions['compiling'];
   readonly #table = new WebAssembly.Table({ initial: tableSize, element: 'anyfunc' });
   readonly #imports: Record<string, WebAssembly.ExportValue> = {};
   readonly #handlers = new Map<string, number>();
@@ -47,9 +49,10 @@ export class Handlers {
   #nextSlot = handlersEnd;
   readonly #freeSlots: number[] = [];
 
-  constructor(p: Processor, calls: RecordCalls, profile: EngineProfile | undefined) {
+  constructor(p: Processor, calls: RecordCalls, { profile, compiling }: EngineOptions) {
     this.#p = p;
     this.#profile = profile;
+    this.#compiling = compiling;
     this.#addHelpers();
     const core = this.#instantiateCore(calls);
     this.run = core.run as (state: number, record: number) => void;
@@ -61,13 +64,13 @@ export class Handlers {
     this.#table.set(crossingHandler, core.crossing as () => number);
   }
 
-  /** The memory, and all that handlers and regions may call. */
-  get imports(): WebAssembly.ModuleImports {
-    return this.#imports as WebAssembly.ModuleImports;
+  /** Makes functions of a module, which may import the memory and all that handlers and regions may call. */
+  instantiate(bytes: BufferSource, code: CompiledCode, env: Record<string, unknown> = this.#imports): WebAssembly.Exports {
+    this.#compiling?.(code);
+    return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: env as WebAssembly.ModuleImports }).exports;
   }
   #instantiateCore(calls: RecordCalls): WebAssembly.Exports {
     const { paging } = this.#p;
-    const env: Record<string, unknown> = { ...this.#imports, table: this.#table };
     const slow: Record<(typeof coreImports)[number], (s: number, low: number, high: number, size: number) => number> = {
       loadSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'read'),
       loadForWriteSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'write'),
@@ -85,10 +88,7 @@ export class Handlers {
           return plain(...args);
         };
       }
-    Object.assign(env, slow, calls);
-    return new WebAssembly.Instance(new WebAssembly.Module(coreModule(calls.left !== undefined)), {
-      env: env as WebAssembly.ModuleImports,
-    }).exports;
+    return this.instantiate(coreModule(calls.left !== undefined), 'handlers', { ...this.#imports, table: this.#table, ...slow, ...calls });
   }
   #addHelpers(): void {
     const p = this.#p;
@@ -198,8 +198,8 @@ export class Handlers {
     );
   }
   #install(module: ModuleBuilder, indices: readonly number[], names: readonly string[]): void {
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: this.imports });
-    indices.forEach((index, n) => this.#table.set(index, present(instance.exports[names[n] ?? ''], 'handler') as () => number));
+    const functions = this.instantiate(module.bytes(), 'handlers');
+    indices.forEach((index, n) => this.#table.set(index, present(functions[names[n] ?? ''], 'handler') as () => number));
   }
 
   /** Gives a region a place in the table, which has `regionsMax` of them. */

@@ -6,6 +6,7 @@ import { At } from '../../cpu/state.ts';
 import { type Decoded, longestInstruction } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { CodeWatch } from '../../memory/space.ts';
+import type { CompiledCode, EngineOptions } from '../options.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type ArenaRange, CodePages, mapBytes } from './code-pages.ts';
 import { longestGroup } from './groups.ts';
@@ -31,19 +32,20 @@ export class Interpreter implements CodeWatch {
   /** How often what happened; for profiles. */
   readonly #counts = { traces: 0, invalidations: 0, arenaFlushes: 0 };
 
-  constructor(p: Processor, arena: ArenaRange, profile?: EngineProfile) {
+  constructor(p: Processor, arena: ArenaRange, options: EngineOptions = {}) {
+    const { profile } = options;
     this.#p = p;
     this.#profile = profile;
     this.pages = new CodePages(p, arena);
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
-    this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, profile);
+    this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, options);
     this.#writer = new RecordWriter(p, this.pages, this.#handlers, p.decoder);
     this.#handlers.prepare(p.decoder);
   }
 
-  /** What regions import. */
-  get imports(): WebAssembly.ModuleImports {
-    return this.#handlers.imports;
+  /** Makes the functions of a module of regions. */
+  instantiate(bytes: BufferSource, code: CompiledCode): WebAssembly.Exports {
+    return this.#handlers.instantiate(bytes, code);
   }
   get counts(): { readonly traces: number; readonly records: number; readonly invalidations: number; readonly arenaFlushes: number } {
     return { ...this.#counts, records: this.#writer.count };

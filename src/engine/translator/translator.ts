@@ -1,12 +1,13 @@
 /** The translator: makes regions of what the interpreter finds hot, many to a module, and forgets them when their code is written. */
 import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
-import { At } from '../../cpu/state.ts';
+import { At, userCode } from '../../cpu/state.ts';
 import { type Callee, Callees } from '../interpreter/callees.ts';
 import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
 import type { Translation } from '../interpreter/translation.ts';
+import type { CompiledCode } from '../options.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
 import { type Block, discover, type Step, type Trait } from './discover.ts';
@@ -43,6 +44,17 @@ interface Installed {
   readonly ranges: readonly Range[];
   readonly entries: readonly (readonly [page: number, offset: number])[];
 }
+/** What the code of a module has in common: the privilege level it runs at. */
+type CodeLevel = Exclude<CompiledCode, 'handlers'>;
+/** Hot places that wait to be translated together. */
+interface Waiting {
+  places: Map<number, Hot>;
+  count: number;
+  /** Instructions since the first of them. */
+  instructions: number;
+}
+const levels: readonly CodeLevel[] = ['supervisor', 'user'];
+const nothingWaits = (): Waiting => ({ places: new Map(), count: 0, instructions: 0 });
 interface Made {
   readonly region: Region;
   readonly ranges: readonly Range[];
@@ -79,12 +91,9 @@ export class Translator implements Translation {
   readonly #order = new Set<Installed>();
   readonly #regionsMax: number;
   readonly #patience: number;
-  #pending = new Map<number, Hot>();
+  readonly #waiting: Record<CodeLevel, Waiting> = { supervisor: nothingWaits(), user: nothingWaits() };
   /** What is being translated. */
   #wanted = new Map<number, Hot>();
-  #pendingCount = 0;
-  /** Instructions since the first of them. */
-  #waited = 0;
   /** Instructions run so far, about. */
   #run = 0;
   #missesCounted = 0;
@@ -105,21 +114,28 @@ export class Translator implements Translation {
   }
 
   hot(page: number, offset: number): void {
-    let hot = this.#pending.get(page);
+    const { v } = this.#p;
+    const mode = Number(v.get64(At.codeMode));
+    const level = (mode & userCode) === 0 ? 'supervisor' : 'user';
+    const waiting = this.#waiting[level];
+    let hot = waiting.places.get(page);
     if (!hot) {
-      hot = { address: this.#p.v.get64(At.codePage), mode: Number(this.#p.v.get64(At.codeMode)), offsets: new Set() };
-      this.#pending.set(page, hot);
+      hot = { address: v.get64(At.codePage), mode, offsets: new Set() };
+      waiting.places.set(page, hot);
     }
     hot.offsets.add(offset);
-    this.#pendingCount++;
-    if (this.#pendingCount >= batch) this.translate();
+    waiting.count++;
+    if (waiting.count >= batch) this.#translate(level);
   }
   tick(instructions: number): void {
     this.#run += instructions;
     if (this.#run - this.#missesCounted >= missesInterval) this.#countMisses();
-    if (this.#pendingCount === 0) return;
-    this.#waited += instructions;
-    if (this.#waited >= this.#patience) this.translate();
+    for (const level of levels) {
+      const waiting = this.#waiting[level];
+      if (waiting.count === 0) continue;
+      waiting.instructions += instructions;
+      if (waiting.instructions >= this.#patience) this.#translate(level);
+    }
   }
   /** A region whose windows lie across two pages again and again is made anew without them. */
   #countMisses(): void {
@@ -144,7 +160,7 @@ export class Translator implements Translation {
   }
   forget(frame: number, start: number, end: number): void {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
-      this.#pending.delete(page);
+      for (const level of levels) this.#waiting[level].places.delete(page);
       this.#narrow.delete(page);
       this.#targets.delete(page);
       for (const region of this.#installed.get(page) ?? [])
@@ -186,8 +202,7 @@ export class Translator implements Translation {
     this.#targets.clear();
     this.#traits.plain.clear();
     this.#traits.restricted.clear();
-    this.#pending.clear();
-    this.#pendingCount = 0;
+    for (const level of levels) this.#waiting[level] = nothingWaits();
   }
 
   /** Where the computed jump at a place has gone, as distances from it. */
@@ -199,19 +214,21 @@ export class Translator implements Translation {
     return known;
   }
 
+  /** Makes all that is waiting. */
   translate(): void {
-    if (this.#profile) this.#profile.time('translation', () => this.#translate());
-    else this.#translate();
+    for (const level of levels) this.#translate(level);
   }
-  #translate(): void {
-    const pending = this.#pending;
-    this.#pending = new Map();
-    this.#pendingCount = 0;
-    this.#waited = 0;
+  #translate(level: CodeLevel): void {
+    const { places } = this.#waiting[level];
+    this.#waiting[level] = nothingWaits();
+    if (this.#profile) this.#profile.time('translation', () => this.#make(places, level));
+    else this.#make(places, level);
+  }
+  #make(places: Map<number, Hot>, level: CodeLevel): void {
     const callees = new Callees();
     const made: Made[] = [];
-    this.#wanted = pending;
-    for (const [page, { address, mode, offsets }] of pending) {
+    this.#wanted = places;
+    for (const [page, { address, mode, offsets }] of places) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region made before
         const traits = this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'];
@@ -227,12 +244,12 @@ export class Translator implements Translation {
         made.push({ region, ranges, view, body });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
-          if (at !== undefined) pending.get(at)?.offsets.delete(within);
+          if (at !== undefined) places.get(at)?.offsets.delete(within);
         }
       }
     }
     this.#wanted = new Map();
-    if (made.length > 0) this.#install(made, callees);
+    if (made.length > 0) this.#install(made, callees, level);
   }
   /** Undefined where an instruction can't be translated though by itself it could: the interpreter keeps the place. None is known. */
   #bodyOf(region: Region, name: string): FunctionBody | undefined {
@@ -253,14 +270,14 @@ export class Translator implements Translation {
     const mapOf = (number: number): number => this.#interpreter.pages.mapOf(view.page(number) ?? 0);
     return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined, mapOf, callIndex });
   }
-  #install(made: readonly Made[], callees: Callees): void {
+  #install(made: readonly Made[], callees: Callees, level: CodeLevel): void {
     const module = new ModuleBuilder(callees.imports());
     for (const { body } of made) module.add(body);
     const bytes = module.bytes();
     this.counts.modules++;
     this.counts.bytes += bytes.length;
-    const compile = (): WebAssembly.Instance => new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.#interpreter.imports });
-    const { exports } = this.#profile ? this.#profile.time('compilation', compile) : compile();
+    const compile = (): WebAssembly.Exports => this.#interpreter.instantiate(bytes, level);
+    const exports = this.#profile ? this.#profile.time('compilation', compile) : compile();
     for (const [n, { region, ranges, view, body }] of made.entries()) {
       if (this.#order.size >= this.#regionsMax) this.#evict();
       const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
