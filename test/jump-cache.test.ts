@@ -41,8 +41,8 @@ describe.each([
     }
   });
   test.each([
-    ['INVLPG', 3, (bench: Bench) => bench.processor.paging.invalidatePage(codeAddress)],
-    ['INVLPG', 0, (bench: Bench) => bench.processor.paging.invalidatePage(codeAddress)],
+    ['INVLPG', 3, (bench: Bench) => bench.processor.paging.invalidatePage(BigInt(codeAddress))],
+    ['INVLPG', 0, (bench: Bench) => bench.processor.paging.invalidatePage(BigInt(codeAddress))],
     ['a change of CR3', 3, (bench: Bench) => bench.processor.v.filled.flushLocal()],
     ['a change of CR3, whose page is not global,', 0, (bench: Bench) => bench.processor.v.filled.flushLocal()],
   ] as const)('%s at CPL %i drops what was found', (_name, cpl, drop) => {
@@ -66,7 +66,7 @@ describe.each([
     };
     expect(run()).toBe(BigInt(steps / 2)); // what is remembered
     expect(v.words[codeEntry(bench)]).toBe((conflicting & ~0xfff) | Number(v.get64(At.codeMode)));
-    paging.invalidatePage(codeAddress);
+    paging.invalidatePage(BigInt(codeAddress));
     expect(run()).toBe(BigInt(-steps / 2));
   });
   test('a page fault drops what was found', () => {

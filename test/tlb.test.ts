@@ -1,6 +1,8 @@
 /** The software TLB: what a flush drops, and how pages with code are written. */
 import { describe, expect, test, vi } from 'vitest';
 import { FilledEntries } from '../src/cpu/filled.ts';
+import { PageBits } from '../src/cpu/large-pages.ts';
+import { systemRead } from '../src/cpu/page-walk.ts';
 import { At, secondPlaceOffset, tlbEntries, tlbSlotMask, tlbSlotShift } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
 import { makeCase, windowAddress } from './conformance/cases.ts';
@@ -79,6 +81,58 @@ test.each([
   expect(code[frame * 2 + 1]).toBe(left);
 });
 
+describe('a large page', () => {
+  const large = 0x1000_0000;
+  const [first, other] = [large + 0x5000, large + 0x1f_3000].map(BigInt) as [bigint, bigint];
+  const start = () => {
+    const bench = new Bench();
+    const { before } = makeCase(1) ?? {};
+    if (!before) throw new Error('no case');
+    bench.load({ code: new Uint8Array([0x90]), before });
+    bench.mapLargeAt(large);
+    return bench;
+  };
+  const isKnown = (bench: Bench, address: bigint): boolean => {
+    const walk = vi.spyOn(bench.processor.paging, 'translate');
+    bench.processor.paging.read(address, 8, systemRead);
+    const walks = walk.mock.calls.length;
+    walk.mockRestore();
+    return walks === 0;
+  };
+
+  test.each([
+    ['INVLPG of another address in it', (bench: Bench) => bench.processor.paging.invalidatePage(other)],
+    ['INVLPG of its own address', (bench: Bench) => bench.processor.paging.invalidatePage(first)],
+    [
+      'INVLPG in its gibibyte, when a page of that size was there',
+      (bench: Bench) => {
+        bench.processor.v.filled.noteLarge(0, 0, PageBits.gigantic, true);
+        bench.processor.paging.invalidatePage(BigInt(large) + 0x800_0000n);
+      },
+    ],
+  ])('goes by %s', (_name, drop) => {
+    const bench = start();
+    isKnown(bench, first);
+    expect(isKnown(bench, first)).toBe(true);
+    drop(bench);
+    expect(isKnown(bench, first)).toBe(false);
+  });
+  test('stays when INVLPG is of another part', () => {
+    const bench = start();
+    isKnown(bench, first);
+    bench.processor.paging.invalidatePage(BigInt(large) + 0x40_0000n);
+    expect(isKnown(bench, first)).toBe(true);
+  });
+  test('of which there is none any more after a flush is not looked for', () => {
+    const bench = start();
+    isKnown(bench, first);
+    const { filled } = bench.processor.v;
+    expect(filled.pageBitsAt(Number(other), 0)).toBe(PageBits.large);
+    filled.flushLocal();
+    expect(filled.pageBitsAt(Number(other), 0)).toBe(PageBits.small);
+  });
+});
+
 describe('two pages with the same place in the TLB', () => {
   const other = windowAddress + tlbEntries * 4096;
   // 1: add [rbx], ecx; mov eax, [rbp]; add eax, [rbx]; mov [rbp], eax; dec ecx; jnz 1b; jmp .
@@ -110,7 +164,7 @@ describe('two pages with the same place in the TLB', () => {
     expect(sum).toBe(apart.bench.processor.v.register(0));
   });
   test.each([
-    ['INVLPG drops', (bench: Bench) => bench.processor.paging.invalidatePage(other)],
+    ['INVLPG drops', (bench: Bench) => bench.processor.paging.invalidatePage(BigInt(other))],
     ['a change of CR3 drops', (bench: Bench) => bench.processor.v.filled.flushLocal()],
   ])('%s both places', (_name, drop) => {
     const { bench, fills } = start(other);

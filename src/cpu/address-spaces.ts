@@ -72,6 +72,10 @@ export class AddressSpaces {
       if (tag !== unused && test(Number(tag), v.get64(At.spaceTables, n))) v.flushTlbContext(n);
     }
   }
+  /** The TLB contexts of the guests with a tag. */
+  of(tag: number): number[] {
+    return Array.from({ length: tlbContexts - 1 }, (_, n) => n + 1).filter((n) => this.#v.get64(At.spaceTag, n) === BigInt(tag));
+  }
   /** Other tables for the guest that runs. */
   switchTables(tag: number, tables: bigint): void {
     this.leave();

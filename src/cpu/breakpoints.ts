@@ -43,6 +43,17 @@ export function noteAccess(v: Vcpu, low: number, high: number, bytes: number, wr
   }
 }
 
+/** Causes of the debug trap that comes before the next instruction; 0 while MOV SS or POP SS blocks it. */
+export function dueDebugTrap(v: Vcpu): number {
+  const causes = v.get(At.pendingDebug);
+  return causes !== 0 && isBlockedByMovSs(v) ? 0 : causes;
+}
+/** The instruction at hand follows MOV SS or POP SS. */
+export function isBlockedByMovSs(v: Vcpu): boolean {
+  const shadow = v.get64(At.stackShadow);
+  return shadow !== 0n && shadow === v.ip;
+}
+
 export const hasInstructionBreakpoints = (v: Vcpu): boolean => {
   for (const b of enabled(v)) if (b.kind === Kind.execute) return true;
   return false;

@@ -6,6 +6,15 @@ import { At, Cr0, Cr4, Efer, Flag, Rights, Segment } from './state.ts';
 
 const reservedCr3 = 0x7fff_ff00_0000_0000n;
 
+/** Bits of CR0 and CR4 whose change loads the page-directory pointers of PAE paging. SDM 3A, 4.4.1. */
+const pointersByCr0 = Cr0.pg | Cr0.cd | Cr0.nw;
+const pointersByCr4 = Cr4.pae | Cr4.pge | Cr4.pse | Cr4.smep;
+
+/** Loads the page-directory pointers for a control register that is about to change, or faults. */
+function loadPointers(p: Processor, cr3: number): void {
+  if (!p.paging.loadPointers(cr3)) throw protection(0);
+}
+
 export function readControl(p: Processor, number: number): bigint {
   const { v } = p;
   if (v.cpl !== 0) throw protection(0);
@@ -51,6 +60,8 @@ export function writeCr0(p: Processor, value: bigint): void {
     if ((v.cr4 & Cr4.pae) === 0 || (v.get(At.segmentRights, Segment.cs) & Rights.long) !== 0) throw protection(0);
     v.set64(At.efer, BigInt(efer | Efer.lma));
   }
+  const willUsePae = (after & Cr0.pg) !== 0 && (v.cr4 & Cr4.pae) !== 0 && (efer & Efer.lme) === 0;
+  if (willUsePae && ((before ^ after) & pointersByCr0) !== 0) loadPointers(p, v.cr3);
   if (turnsOff) {
     if (v.long || (v.cr4 & Cr4.pcide) !== 0) throw protection(0);
     v.set64(At.efer, BigInt(efer & ~Efer.lma));
@@ -65,6 +76,7 @@ function writeCr3(p: Processor, value: bigint): void {
   const pcid = (v.cr4 & Cr4.pcide) !== 0;
   const kept = pcid ? value & ~(1n << 63n) : value;
   if (v.longActive && (kept & (reservedCr3 | (1n << 63n))) !== 0n) throw protection(0);
+  if (v.usesPae) loadPointers(p, Number(kept));
   v.set64(At.cr3, kept);
   v.filled.flushLocal(); // also with bit 63 set: translations may be dropped at any time
 }
@@ -85,6 +97,8 @@ function writeCr4(p: Processor, value: bigint): void {
   const before = v.cr4;
   if (v.longActive && (after & Cr4.pae) === 0) throw protection(0);
   if ((after & Cr4.pcide) !== 0 && (before & Cr4.pcide) === 0 && (!v.longActive || (v.cr3 & 0xfff) !== 0)) throw protection(0);
+  const paged = (v.cr0 & Cr0.pg) !== 0 && !v.longActive;
+  if (paged && (after & Cr4.pae) !== 0 && ((before ^ after) & pointersByCr4) !== 0) loadPointers(p, v.cr3);
   v.set64(At.cr4, BigInt(after));
   if (before !== after) v.flushTlb();
   v.refreshMode();

@@ -5,6 +5,8 @@ export class Fault {
   readonly error: number | undefined;
   /** Linear address of a page fault: for CR2, when the fault is delivered. */
   readonly address: bigint | undefined;
+  /** An IRET met it after it had ended the blocking of NMIs. */
+  unblockedNmis = false;
   constructor(vector: number, error?: number, address?: bigint) {
     this.vector = vector;
     this.error = error;

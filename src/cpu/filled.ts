@@ -1,5 +1,6 @@
 /** Which entries of the software TLBs are filled, so that a flush costs what is in use. Global pages outlive a change of CR3 (SDM 3A, 4.10.2.4). */
 import type { JumpLevels } from './jump-epochs.ts';
+import { LargePages, type PageBits } from './large-pages.ts';
 import { tlbEntryWords, userCode } from './state.ts';
 
 const pageBits = 12;
@@ -51,6 +52,7 @@ class Entries {
 export class FilledEntries {
   readonly #global: Entries;
   readonly #local: Entries;
+  readonly #large = { global: new LargePages(), local: new LargePages() };
   readonly #flushed: (levels: JumpLevels) => void;
   readonly #code: number;
   /** There was code at CPL 0 to 2 that a change of CR3 drops, though another page may have its place by now. */
@@ -72,14 +74,25 @@ export class FilledEntries {
     this.note(place, global);
     this.#hasLocalKernel ||= !global && (mode & userCode) === 0;
   }
+  /** A piece of a large page is translated. */
+  noteLarge(low: number, high: number, bits: 22 | 30, global: boolean): void {
+    this.#large[global ? 'global' : 'local'].note(low, high, bits);
+  }
+  /** What goes with an address when its translation is to go. */
+  pageBitsAt(low: number, high: number): PageBits {
+    const [a, b] = [this.#large.global.at(low, high), this.#large.local.at(low, high)];
+    return a > b ? a : b;
+  }
   flush(): void {
     this.#global.clear(this.#code);
+    this.#large.global.clear();
     this.#hasLocalKernel = true;
     this.flushLocal();
   }
   flushLocal(): void {
     // a global page may have the place of one that was not, of another context too: it leaves the code TLB now, and INVLPG would not find it
     const hadKernelCode = this.#local.clear(this.#code);
+    this.#large.local.clear();
     this.#flushed(this.#hasLocalKernel || hadKernelCode ? 'all' : 'user');
     this.#hasLocalKernel = false;
   }

@@ -26,6 +26,8 @@ export interface Interruption {
   readonly causes?: number | undefined;
   /** VM entry injects it: nobody may intercept it, RF is as it is. */
   readonly injected?: boolean;
+  /** A fault of an IRET that had ended the blocking of NMIs. */
+  readonly unblockedNmis?: boolean;
   /** Length of the instruction behind an injected software event, in bytes. */
   readonly length?: number;
 }

@@ -3,7 +3,9 @@
  * Addresses come as two 32-bit halves; guest-physical addresses are numbers.
  */
 import { pageBytes } from '../memory/pool.ts';
+import type { GuestSpace } from '../memory/space.ts';
 import { Fault, Vector } from './fault.ts';
+import { PageBits } from './large-pages.ts';
 import { At, Cr0, Cr4, Efer, Flag } from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -44,12 +46,29 @@ export interface Translation {
   dirty: boolean;
   /** The translation stays when CR3 changes. */
   global: boolean;
+  bits: PageBits;
 }
+
+/** What guest-physical memory is looked for: the access itself, a paging structure on the way to it, or the page-directory pointers of PAE paging to be loaded. */
+export type Purpose = 'access' | 'structure' | 'pointers';
 
 /** The second stage of a two-dimensional walk: the page below a guest-physical page. Throws a VM exit when there is none. */
 export interface SecondStage {
-  /** `final`: the access itself, not one to a paging structure; `low` and `high`: its linear address. */
-  page(page: number, offset: number, write: boolean, execute: boolean, final: boolean, low: number, high: number): number;
+  /** Whether PAE paging takes its page-directory pointers from memory at each walk, not from where they were loaded. */
+  readonly rereadsPointers: boolean;
+  /** `low` and `high`: the linear address of the access. */
+  page(page: number, offset: number, write: boolean, execute: boolean, purpose: Purpose, low: number, high: number): number;
+}
+
+/** Bits of a page-directory pointer that are 0 where it is present: 2:1, 8:5, and from 40 on. */
+const reservedInPointer = 0xffff_ff00_0000_01e6n;
+export const isLegalPointer = (pointer: bigint): boolean => (pointer & 1n) === 0n || (pointer & reservedInPointer) === 0n;
+/** Page-directory pointers of PAE paging. */
+export const pointerCount = 4;
+/** Whether the page-directory pointers at a physical address may be loaded. */
+export function areLegalPointers(space: GuestSpace, address: number): boolean {
+  for (let n = 0; n < pointerCount; n++) if (!isLegalPointer(space.read64(address + 8 * n))) return false;
+  return true;
 }
 
 /** A page whose accesses are not plain ones: the APIC-access page of a guest of the guest. `read` and `write` may throw a VM exit instead. */
@@ -76,7 +95,7 @@ export function canonical(high: number): boolean {
 
 export class PageWalk {
   readonly #v: Vcpu;
-  readonly found: Translation = { page: 0, user: true, writable: true, execute: true, dirty: true, global: false };
+  readonly found: Translation = { page: 0, user: true, writable: true, execute: true, dirty: true, global: false, bits: PageBits.small };
   /** Words of tables passed by the walk, to be marked accessed when it succeeds. */
   readonly #passed = new Int32Array(4);
   #passedCount = 0;
@@ -121,7 +140,7 @@ export class PageWalk {
   /** The translation of what the walk found by the second stage. */
   #below(access: Access): number {
     const f = this.found;
-    if (this.second) f.page = this.second.page(f.page, this.#low & 0xfff, access.write, access.execute, true, this.#low, this.#high);
+    if (this.second) f.page = this.second.page(f.page, this.#low & 0xfff, access.write, access.execute, 'access', this.#low, this.#high);
     if (f.page === this.guardedPage && access.execute) this.guarded?.refuse(this.#low & 0xfff, 'fetch');
     return f.page;
   }
@@ -130,6 +149,7 @@ export class PageWalk {
     const f = this.found;
     f.page = low >>> 12;
     f.user = f.writable = f.execute = f.dirty = true;
+    f.bits = PageBits.small;
     f.global = false;
   }
   #fault(low: number, high: number, access: Access, bits: number): never {
@@ -143,7 +163,7 @@ export class PageWalk {
   }
   /** Word index of a table entry; a table outside RAM reads as all ones, so it is not used: -1. */
   #entry(page: number, byte: number): number {
-    const below = this.second ? this.second.page(page, byte, false, false, false, this.#low, this.#high) : page;
+    const below = this.second ? this.second.page(page, byte, false, false, 'structure', this.#low, this.#high) : page;
     if (below === this.guardedPage) this.guarded?.refuse(byte, 'walk');
     this.#passedAt[this.#passedCount] = page * pageBytes + byte;
     const frame = this.#v.space.frameOf(below);
@@ -153,17 +173,15 @@ export class PageWalk {
 
   #walkPae(low: number, high: number, access: Access, long: boolean, nxe: boolean): void {
     const v = this.#v;
-    const cr3Low = v.cr3;
-    const cr3High = long ? Number(v.get64(At.cr3) >> 32n) & physicalHigh : 0;
-    let table = cr3High * 0x10_0000 + (cr3Low >>> 12);
+    let table = long ? (Number(v.get64(At.cr3) >> 32n) & physicalHigh) * 0x10_0000 + (v.cr3 >>> 12) : this.#directory(low, access);
     let user = true;
     let writable = true;
     let execute = true;
-    for (let level = long ? 4 : 3; ; level--) {
+    for (let level = long ? 4 : 2; ; level--) {
       let byte: number;
       switch (level) {
         case 4: byte = ((high >>> 7) & 0x1ff) * 8; break;
-        case 3: byte = long ? (((high & 0x7f) << 2) | (low >>> 30)) * 8 : (cr3Low & 0xfe0) + (low >>> 30) * 8; break;
+        case 3: byte = (((high & 0x7f) << 2) | (low >>> 30)) * 8; break;
         case 2: byte = ((low >>> 21) & 0x1ff) * 8; break;
         default: byte = ((low >>> 12) & 0x1ff) * 8;
       }
@@ -171,26 +189,28 @@ export class PageWalk {
       const entry = index < 0 ? -1 : this.#word(index);
       const upper = index < 0 ? -1 : this.#word(index + 1);
       if ((entry & Entry.present) === 0) this.#fault(low, high, access, 0);
-      const outer = level === 3 && !long; // a PDPTE of PAE has no rights and no accessed bit
-      if ((upper & reservedHigh) !== 0 || (!nxe && (upper & noExecute) !== 0) || (outer && (upper & 0x7fff_ff00) !== 0)) this.#fault(low, high, access, 9);
+      if ((upper & reservedHigh) !== 0 || (!nxe && (upper & noExecute) !== 0)) this.#fault(low, high, access, 9);
       if (level === 4 && (entry & Entry.large) !== 0) this.#fault(low, high, access, 9);
-      if (!outer) {
-        user &&= (entry & Entry.user) !== 0;
-        writable &&= (entry & Entry.writable) !== 0;
-        execute &&= (upper & noExecute) === 0;
-        this.#passed[this.#passedCount++] = index;
-      }
+      user &&= (entry & Entry.user) !== 0;
+      writable &&= (entry & Entry.writable) !== 0;
+      execute &&= (upper & noExecute) === 0;
+      this.#passed[this.#passedCount++] = index;
       const base = (upper & physicalHigh) * 0x10_0000 + (entry >>> 12);
-      const large = (entry & Entry.large) !== 0 && !outer && (level === 2 || level === 3);
+      const large = (entry & Entry.large) !== 0 && (level === 2 || level === 3);
       if (level === 1 || large) {
         const f = this.found;
         if (level === 3) {
           if ((entry & 0x3fff_e000) !== 0) this.#fault(low, high, access, 9);
           f.page = base - (base % 0x4_0000) + ((low >>> 12) & 0x3_ffff);
+          f.bits = PageBits.gigantic;
         } else if (level === 2) {
           if ((entry & 0x1f_e000) !== 0) this.#fault(low, high, access, 9);
           f.page = base - (base % 0x200) + ((low >>> 12) & 0x1ff);
-        } else f.page = base;
+          f.bits = PageBits.large;
+        } else {
+          f.page = base;
+          f.bits = PageBits.small;
+        }
         f.user = user;
         f.writable = writable;
         f.execute = execute;
@@ -200,6 +220,27 @@ export class PageWalk {
       }
       table = base;
     }
+  }
+
+  /** Loads the page-directory pointers of PAE paging; false, and none loaded, where one that is present has a reserved bit. SDM 3A, 4.4.1. */
+  loadPointers(cr3: number): boolean {
+    const v = this.#v;
+    const offset = cr3 & 0xfe0;
+    const page = this.second ? this.second.page(cr3 >>> 12, offset, false, false, 'pointers', 0, 0) : cr3 >>> 12;
+    if (!areLegalPointers(v.space, page * pageBytes + offset)) return false;
+    for (let n = 0; n < pointerCount; n++) v.set64(At.pdpte, v.space.read64(page * pageBytes + offset + 8 * n), n);
+    return true;
+  }
+  /** The page directory of PAE paging for an address. Pointers have no rights and no accessed bit. */
+  #directory(low: number, access: Access): number {
+    const v = this.#v;
+    const n = low >>> 30;
+    const index = this.second?.rereadsPointers ? this.#entry(v.cr3 >>> 12, (v.cr3 & 0xfe0) + 8 * n) : (v.base + At.pdpte + 8 * n) >>> 2;
+    const entry = index < 0 ? -1 : this.#word(index);
+    const upper = index < 0 ? -1 : this.#word(index + 1);
+    if ((entry & Entry.present) === 0) this.#fault(low, 0, access, 0);
+    if ((upper & ~physicalHigh) !== 0) this.#fault(low, 0, access, 9); // only where it is read anew
+    return upper * 0x10_0000 + (entry >>> 12);
   }
 
   #walkLegacy(low: number, access: Access): void {
@@ -217,6 +258,7 @@ export class PageWalk {
       if ((directory & 0x20_0000) !== 0) this.#fault(low, 0, access, 9);
       f.page = ((directory >>> 13) & physicalHigh) * 0x10_0000 + ((directory >>> 22) << 10) + ((low >>> 12) & 0x3ff); // PSE-36
       f.dirty = (directory & Entry.dirty) !== 0;
+      f.bits = PageBits.large;
       return;
     }
     const inner = this.#entry(directory >>> 12, ((low >>> 12) & 0x3ff) * 4);
@@ -227,6 +269,7 @@ export class PageWalk {
     f.writable &&= (entry & Entry.writable) !== 0;
     f.dirty = (entry & Entry.dirty) !== 0;
     f.page = entry >>> 12;
+    f.bits = PageBits.small;
   }
 
   #check(low: number, high: number, access: Access, cr0: number, cr4: number): void {
@@ -253,7 +296,7 @@ export class PageWalk {
       const entry = words[index] ?? 0;
       if ((entry & wanted) === wanted) continue;
       const at = this.#passedAt[n] ?? 0;
-      this.second?.page(Math.floor(at / pageBytes), at % pageBytes, true, false, false, this.#low, this.#high);
+      this.second?.page(Math.floor(at / pageBytes), at % pageBytes, true, false, 'structure', this.#low, this.#high);
       markEntry(this.#v, index, wanted);
     }
     if (access.write) this.found.dirty = true;

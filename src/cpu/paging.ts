@@ -3,8 +3,11 @@ import { pageBytes } from '../memory/pool.ts';
 import { isWatched, noteAccess } from './breakpoints.ts';
 import { Fault, Vector } from './fault.ts';
 import { levelOfCode } from './jump-epochs.ts';
+import { PageBits } from './large-pages.ts';
 import { type Access, accessOf, canonical, PageWalk } from './page-walk.ts';
-import { At, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, Segment, secondPlaceOffset, tlbBankBytes, tlbSlotMask, tlbSlotShift, writeTlbOffset } from './state.ts';
+import {
+  At, codeTlbEntries, codeTlbOffset, codeTlbSlot, Flag, readTlbOffset, Segment, secondPlaceOffset, tlbBankBytes, tlbContextBytes, tlbEntryWords, tlbSlotMask, tlbSlotShift, writeTlbOffset,
+} from './state.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** Stores one behind the other from the start of a page this far fill it, as far as can be told. */
@@ -46,7 +49,9 @@ export class Paging extends PageWalk {
     const page = low & ~0xfff;
     const pageHigh = v.longActive ? high : 0;
     if (v.words[entry] !== -1 && (v.words[entry] !== page || v.words[entry + 1] !== pageHigh)) this.#moveAside(entry);
-    v.filled.note(entry, this.found.global);
+    const { global, bits } = this.found;
+    v.filled.note(entry, global);
+    if (bits !== PageBits.small) v.filled.noteLarge(low, pageHigh, bits, global);
     v.words[entry] = page;
     v.words[entry + 1] = pageHigh;
     v.words[entry + 2] = (frame * pageBytes - page) | 0;
@@ -179,25 +184,50 @@ export class Paging extends PageWalk {
     }
   }
 
-  /** INVLPG: the page's entries in every bank. */
-  invalidatePage(low: number): void {
+  /** INVLPG: the entries of an address's page in every bank of a TLB context, with all pieces of a large page. */
+  invalidatePage(address: bigint, context = this.#v.currentTlbContext): void {
+    const v = this.#v;
+    const low = this.#split(address);
+    const bits = v.pageBitsAt(low, v.longActive ? this.#high : 0, context);
+    if (bits === PageBits.gigantic) v.flushTlbContext(context);
+    else if (bits === PageBits.large) this.#invalidateLarge(low, context);
+    else this.#invalidateSmall(low, context);
+  }
+  #invalidateSmall(low: number, context: number): void {
     const v = this.#v;
     const slot = (low >>> tlbSlotShift) & tlbSlotMask;
     for (let bank = 0; bank < 3; bank++) {
       for (const table of [readTlbOffset, writeTlbOffset]) {
-        const entry = (v.base + v.get(At.tlbContext) + table + bank * tlbBankBytes + slot) >>> 2;
+        const entry = (v.base + context * tlbContextBytes + table + bank * tlbBankBytes + slot) >>> 2;
         const second = entry + secondPlaceOffset / 4;
         v.words[entry] = v.words[entry + 1] = v.words[second] = v.words[second + 1] = -1;
       }
     }
-    const context = Number(v.get64(At.codeMode)) & ~15;
+    const key = context << 4;
     for (let mode = 0; mode < 16; mode++) {
-      const entry = (v.base + codeTlbOffset + codeTlbSlot(low, context | mode)) >>> 2;
-      if (v.words[entry] !== ((low & ~0xfff) | context | mode)) continue;
+      const entry = (v.base + codeTlbOffset + codeTlbSlot(low, key | mode)) >>> 2;
+      if (v.words[entry] !== ((low & ~0xfff) | key | mode)) continue;
       v.words[entry] = v.words[entry + 1] = -1;
       v.jumps.drop(levelOfCode(mode));
     }
     v.jumps.dropEvicted(low);
+  }
+  /** What lies in the same 4 MiB by the low half of its address. */
+  #invalidateLarge(low: number, context: number): void {
+    const { words, base, jumps } = this.#v;
+    const part = -1 << PageBits.large;
+    const banks = (base + context * tlbContextBytes + readTlbOffset) >>> 2;
+    const slots = ((low & part) >>> tlbSlotShift) & tlbSlotMask;
+    for (let bank = 0; bank < tlbContextBytes; bank += tlbBankBytes) {
+      const first = banks + ((bank + slots) >>> 2);
+      for (let entry = first; entry < first + (tlbEntryWords << (PageBits.large - PageBits.small)); entry += tlbEntryWords)
+        if (((words[entry] ?? 0) & part) === (low & part)) words[entry] = words[entry + 1] = -1;
+    }
+    const key = context << 4;
+    const code = (base + codeTlbOffset) >>> 2;
+    for (let entry = code; entry < code + codeTlbEntries * tlbEntryWords; entry += tlbEntryWords)
+      if (((words[entry] ?? 0) & (part | 0xff0)) === ((low & part) | key)) words[entry] = words[entry + 1] = -1;
+    jumps.drop('all');
   }
 
   // --- access by TypeScript, by linear address

@@ -57,6 +57,8 @@ export const stateLayout = layout([
   ['cr2', 8],
   ['cr3', 8],
   ['cr4', 8],
+  /** The page-directory pointers of PAE paging, as they were loaded. */
+  ['pdpte', 8, 4],
   ['xcr0', 8],
   ['efer', 8],
   ['debug', 8, 8],
@@ -120,6 +122,8 @@ export const stateLayout = layout([
   ['spaceEntries', 8],
   /** Breakpoints that the instruction at hand has met: bits 0 to 3 of DR6. */
   ['debugHits', 4],
+  /** Causes of a debug trap that waits for its turn: bits 0 to 3 of DR6, and 14 for a single step. */
+  ['pendingDebug', 4],
   /** NMIs are blocked until IRET. */
   ['nmiBlocked', 4],
   ['halted', 4],
@@ -194,7 +198,7 @@ export const tlbContexts = 8;
 /** A bank that is never filled: while alignment is checked every access takes the slow path. */
 export const emptyBankOffset = readTlbOffset + tlbContexts * tlbContextBytes;
 export const codeTlbOffset = emptyBankOffset + tlbBankBytes;
-const codeTlbEntries = 4096;
+export const codeTlbEntries = 4096;
 /** Where in the code TLB an address is looked for, in bytes; the mode (context, user, code size) keeps kernels and programs of all levels apart. */
 export const codeTlbSlot = (low: number, codeMode: number): number => ((low >>> 8) + codeMode * codeTlbSpread) & codeTlbMask;
 export const codeTlbSpread = 0x1510;

@@ -77,7 +77,9 @@ function loadTask(p: Processor, base: bigint, l: Layout, nested: boolean): void 
   const selectors = Array.from({ length: l.segmentCount }, (_, n) => Number(get(l.segments + n * l.bytes) & 0xffffn));
   const [ip, flags, ldt] = [get(l.ip), Number(get(l.flags)), Number(get(l.ldt) & 0xffffn)];
   if (l.cr3 !== undefined && (v.cr0 & Cr0.pg) !== 0) {
-    v.set64(At.cr3, get(l.cr3));
+    const cr3 = get(l.cr3);
+    if (v.usesPae && !p.paging.loadPointers(Number(cr3))) throw new Fault(Vector.protection, 0);
+    v.set64(At.cr3, cr3);
     v.flushTlb();
   }
   writeFlags(v, (l.bytes === 2 ? flags & 0xffff : flags) | (nested ? Flag.nested : 0));

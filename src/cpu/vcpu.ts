@@ -5,6 +5,7 @@ import type { GuestSpace } from '../memory/space.ts';
 import type { CpuModel } from './cpuid.ts';
 import { FilledEntries } from './filled.ts';
 import { JumpEpochs } from './jump-epochs.ts';
+import type { PageBits } from './large-pages.ts';
 import type { LocalApic } from './local-apic.ts';
 import {
   At, Cr0, Cr4, codeTlbOffset, Efer, emptyBankOffset, Flag, offsetOf, Rights, readTlbOffset, Segment, type StateField, secondPlaceOffset, stateLayout, tlbBankBytes, tlbContextBytes, tlbContexts, tlbPlaces, userCode,
@@ -150,6 +151,10 @@ export class Vcpu {
   get long(): boolean {
     return this.longActive && (this.get(At.segmentRights, Segment.cs) & Rights.long) !== 0;
   }
+  /** PAE paging: three levels, of which the outermost is in the processor. */
+  get usesPae(): boolean {
+    return (this.cr0 & Cr0.pg) !== 0 && (this.cr4 & Cr4.pae) !== 0 && !this.longActive;
+  }
   get protectedMode(): boolean {
     return (this.cr0 & Cr0.pe) !== 0;
   }
@@ -198,6 +203,10 @@ export class Vcpu {
   }
   flushTlbContext(context: number): void {
     this.#filledOf(context).flush();
+  }
+  /** What goes with an address when INVLPG drops its translation. */
+  pageBitsAt(low: number, high: number, context: number): PageBits {
+    return this.#filledOf(context).pageBitsAt(low, high);
   }
   /** Drops every translation of every context. */
   flushAllTlbs(): void {

@@ -26,10 +26,17 @@ export class VmExit {
   readonly details: ExitDetails;
   /** The event whose delivery met the exit. */
   during: Interruption | undefined;
+  /** An IRET met it after it had ended the blocking of NMIs. */
+  unblockedNmis = false;
   constructor(reason: number, qualification = 0n, details: ExitDetails = {}) {
     this.reason = reason;
     this.qualification = qualification;
     this.details = details;
+  }
+  /** What happened around the other exit happened around this one. */
+  inPlaceOf(other: VmExit): void {
+    this.during = other.during;
+    this.unblockedNmis = other.unblockedNmis;
   }
 }
 

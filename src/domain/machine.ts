@@ -1,5 +1,5 @@
 /** A running machine: the loop that delivers interrupts, runs the engine and keeps time, in slices its host decides on. */
-import { hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakpoints.ts';
+import { dueDebugTrap, hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakpoints.ts';
 import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import type { GuestMode, PendingInterrupts } from '../cpu/guest-mode.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
@@ -142,7 +142,7 @@ export class Machine {
     const shadow = v.get64(At.interruptShadow);
     const shadowed = shadow !== 0n && shadow === v.ip;
     if (shadowed) {
-      if (this.#virtualized(true)) return;
+      if (this.#virtualized(true) || this.#takesDebugTrap()) return;
       v.set64(At.interruptShadow, 0n);
       this.#run(1); // the instruction after STI or MOV SS, and only it
       if (v.get(At.pending) === 0) return;
@@ -151,6 +151,7 @@ export class Machine {
     v.set64(At.stackShadow, 0n);
     // virtual interrupts first, one after another; then what leaves the guest
     while (this.#virtualized(false)) if (!this.guests?.inGuest) return;
+    if (this.#takesDebugTrap()) return;
     if (this.guests?.holdsInterrupts) return;
     if (apic.state.init) {
       // INIT to the only processor: it starts again, and the machine with it
@@ -258,18 +259,29 @@ export class Machine {
     v.set(At.debugHits, 0);
     // not for another guest, or the same entered again before its instruction was over
     if (trapped && guests.inGuest && guests.entries === entries) guests.stepped();
-    if (faulted) return;
-    const stepped = stepping && (v.systemFlags & Flag.trap) !== 0;
-    if (met !== 0 || stepped) this.#debug(met | (stepped ? singleStepBit : 0));
+    const completed = !faulted && guests?.entries === entries;
+    const stepped = completed && stepping && (v.systemFlags & Flag.trap) !== 0;
+    const causes = v.get(At.pendingDebug) | (completed ? met : 0) | (stepped ? singleStepBit : 0);
+    if (causes === 0) return;
+    v.set(At.pendingDebug, causes);
+    this.wake();
+  }
+  /** The trap of the instruction before, unless MOV SS holds it back. True when it was taken. */
+  #takesDebugTrap(): boolean {
+    const { v } = this.processor;
+    const causes = dueDebugTrap(v);
+    if (causes === 0) return false;
+    v.set(At.pendingDebug, 0);
+    v.set(At.halted, 0);
+    this.#debug(causes);
+    return true;
   }
   #raise(fault: Fault): void {
     const { v } = this.processor;
     this.counts.faults++;
     traceFault(this.#trace, v, fault);
     v.jump(v.ip);
-    this.#guarded(() =>
-      deliver(this.processor, { type: EventType.exception, vector: fault.vector, error: fault.error, address: fault.address }),
-    );
+    this.#guarded(() => deliver(this.processor, { type: EventType.exception, ...fault }));
   }
   #debug(causes: number): void {
     const { v } = this.processor;

@@ -19,7 +19,7 @@ export const helperNames = [
   // SVM
   'svmRun', 'svmCall', 'svmLoad', 'svmSave', 'svmSetInterrupts', 'svmClearInterrupts', 'svmSecureInit', 'svmInvalidate',
   // time, chance, ports
-  'timestamp', 'processorId', 'randomNumber', 'randomSeed', 'portIn', 'portOut',
+  'timestamp', 'processorId', 'randomNumber', 'randomSeed', 'checkPort', 'portIn', 'portOut',
   // floating point and vectors
   'checkVector', 'checkFloat', 'fxsave', 'fxrstor', 'xsave', 'xrstor', 'xsaveopt', 'xsavec', 'xsaves', 'xrstors', 'loadControlStatus', 'x87', 'float',
   'enterMmx', 'leaveMmx', 'aes', 'carrylessMultiply', 'compareStrings', 'expandMask',

@@ -1,4 +1,5 @@
 /** What may leave the guest between two instructions, and which exceptions do. APM 2, 15.12, 15.13 and 15.21. */
+import { dueDebugTrap } from '../cpu/breakpoints.ts';
 import { Vector } from '../cpu/fault.ts';
 import type { GuestMode, PendingInterrupts } from '../cpu/guest-mode.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
@@ -30,6 +31,7 @@ function virtualInterruptWaits(x: Svm): boolean {
 }
 function act(x: Svm, waiting: PendingInterrupts, shadowed: boolean): boolean {
   const { v, vmcb } = x;
+  if (dueDebugTrap(v) !== 0) return false;
   const exit = dueExit(x, waiting, shadowed);
   if (exit) {
     leave(x, exit);

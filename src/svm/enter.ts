@@ -4,6 +4,7 @@ import { legalCr4 } from '../cpu/control.ts';
 import { protection } from '../cpu/fault.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { legalEfer } from '../cpu/msr.ts';
+import { areLegalPointers } from '../cpu/page-walk.ts';
 import { At, Cr0, Cr4, Efer, Flag, Rights } from '../cpu/state.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { ExitCode } from './exit-codes.ts';
@@ -58,6 +59,7 @@ function isLegal(x: Svm): boolean {
     (cr4 & ~BigInt(legalCr4(v.model))) === 0n &&
     vmcb.get64(Save.dr6) >> 32n === 0n &&
     vmcb.get64(Save.dr7) >> 32n === 0n &&
+    !hasBadPointers(x) &&
     (!long || (has(cr4, Cr4.pae) && has(cr0, Cr0.pe) && !longAndBig)) &&
     x.intercepts(ExitCode.vmrun) &&
     inRange(vmcb.get64(Control.ioMap) & ~0xfffn, ioMapBytes) &&
@@ -66,6 +68,13 @@ function isLegal(x: Svm): boolean {
     ((vmcb.get64(Control.nested) & nestedPagingBit) === 0n || v.model.features.has('npt')) &&
     isEvent(vmcb.get32(Control.injection))
   );
+}
+/** PAE paging without nested tables: its page-directory pointers are loaded. */
+function hasBadPointers({ v, vmcb }: Svm): boolean {
+  const [efer, cr0, cr4] = [vmcb.get64(Save.efer), vmcb.get64(Save.cr0), vmcb.get64(Save.cr4)];
+  const usesPae = (cr0 & 0x8000_0000n) !== 0n && (cr4 & BigInt(Cr4.pae)) !== 0n && (efer & BigInt(Efer.lme)) === 0n;
+  const isNested = (vmcb.get64(Control.nested) & nestedPagingBit) !== 0n;
+  return usesPae && !isNested && !areLegalPointers(v.space, Number(vmcb.get64(Save.cr3) & 0xffff_ffe0n));
 }
 function isEvent(event: number): boolean {
   const [type, vector] = [(event >>> 8) & 7, event & 0xff];
@@ -80,12 +89,14 @@ function isEvent(event: number): boolean {
 
 function load(x: Svm): void {
   const { v, vmcb } = x;
+  const isNested = (vmcb.get64(Control.nested) & nestedPagingBit) !== 0n;
   loadWorld(v, vmcb);
   // LMA follows from LME and CR0.PG, whatever the save area says
   const efer = vmcb.get64(Save.efer);
   const long = (efer & BigInt(Efer.lme)) !== 0n && (v.cr0 & Cr0.pg) !== 0;
   v.set64(At.efer, long ? efer | BigInt(Efer.lma) : efer & ~BigInt(Efer.lma));
   if (!long || (v.get(At.segmentRights, 1) & Rights.long) === 0) v.jump(v.get64(At.ip) & 0xffff_ffffn);
+  if (v.usesPae && !isNested) x.p.paging.loadPointers(v.cr3);
   v.set64(At.cr2, vmcb.get64(Save.cr2));
   v.set64(At.debug, vmcb.get64(Save.dr6) | 0xffff_0ff0n, 6);
   v.set64(At.debug, vmcb.get64(Save.dr7) | 0x400n, 7);
@@ -96,7 +107,8 @@ function load(x: Svm): void {
   v.set64(At.interruptShadow, (vmcb.get64(Control.shadow) & 1n) !== 0n ? v.get64(At.ip) : 0n);
   v.set64(At.stackShadow, 0n);
   v.set(At.halted, 0);
-  if ((vmcb.get64(Control.nested) & nestedPagingBit) !== 0n) v.set64(At.pat, vmcb.get64(Save.pat));
+  v.set(At.pendingDebug, 0);
+  if (isNested) v.set64(At.pat, vmcb.get64(Save.pat));
   flush(x, vmcb);
   x.useTables();
   v.refreshMode();

@@ -65,10 +65,8 @@ export function svmInstructions(x: Svm): Helpers<SvmHelperName> {
     },
     svmInvalidate() {
       common(x, ExitCode.invlpga);
-      const asid = x.v.register(1) & 0xffff_ffffn;
-      // one address drops the whole space: more may always go
-      if (asid === 0n) x.v.flushTlb();
-      else x.spaces.drop((of) => BigInt(of) === asid);
+      const asid = Number(x.v.register(1) & 0xffff_ffffn);
+      for (const context of asid === 0 ? [0] : x.spaces.of(asid)) x.p.paging.invalidatePage(x.v.register(0), context);
     },
   };
 }

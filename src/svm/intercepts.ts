@@ -63,6 +63,14 @@ function portExit(x: Svm, port: number, width: number, input: boolean): VmExit |
   return exit(ExitCode.io, BigInt(information) | (BigInt(port) << 16n), x.v.nextIp);
 }
 
+function accessPort<T>(x: Svm, base: () => T, port: bigint, size: bigint, input: boolean): T {
+  const width = Number(size) / 8;
+  checkPort(x.p, Number(port), width);
+  const leaves = portExit(x, Number(port), width, input);
+  if (leaves) throw leaves;
+  return base();
+}
+
 /** MOV to or from a register: which general register, for those who need not decode it. */
 function movInformation(x: Svm, loads: boolean): bigint {
   const d = currentInstruction(x.p);
@@ -100,20 +108,9 @@ const intercepts: Intercepts<Svm> = {
     if (interceptsMsr(x, x.v.low(At.gpr, 1), true)) throw exit(ExitCode.msr, 1n);
     return base();
   },
-  portIn(x, base, port, size) {
-    const width = Number(size) / 8;
-    checkPort(x.p, Number(port), width);
-    const leaves = portExit(x, Number(port), width, true);
-    if (leaves) throw leaves;
-    return base();
-  },
-  portOut(x, base, port, _value, size) {
-    const width = Number(size) / 8;
-    checkPort(x.p, Number(port), width);
-    const leaves = portExit(x, Number(port), width, false);
-    if (leaves) throw leaves;
-    return base();
-  },
+  checkPort: (x, base, port, size, input) => accessPort(x, base, port, size, input !== 0n),
+  portIn: (x, base, port, size) => accessPort(x, base, port, size, true),
+  portOut: (x, base, port, _value, size) => accessPort(x, base, port, size, false),
   readDebug(x, base, number) {
     const code = ExitCode.readDr + Number(number);
     if (!x.intercepts(code)) return base();

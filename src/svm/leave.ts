@@ -1,4 +1,5 @@
 /** #VMEXIT: the guest's state into its VMCB, the hypervisor's from its save area. APM 2, 15.6. */
+import { TripleFault } from '../cpu/fault.ts';
 import type { Interruption } from '../cpu/interrupts.ts';
 import { At, Flag } from '../cpu/state.ts';
 import type { VmExit } from '../cpu/vm-exit.ts';
@@ -50,6 +51,7 @@ function loadHost(x: Svm): void {
   x.p.paging.second = undefined;
   v.set64(At.vmxTscOffset, 0n);
   loadWorld(v, x.host);
+  if (v.usesPae && !x.p.paging.loadPointers(v.cr3)) throw new TripleFault('page-directory pointers of the hypervisor with reserved bits');
   v.set(At.cpl, 0);
   v.set(At.systemFlags, v.systemFlags & ~Flag.virtual8086);
   v.set64(At.debug, 0x400n, 7);
@@ -57,6 +59,7 @@ function loadHost(x: Svm): void {
   v.set64(At.stackShadow, 0n);
   v.set(At.halted, 0);
   v.set(At.debugHits, 0);
+  v.set(At.pendingDebug, 0); // there is no field to keep it in
   x.spaces.enterRoot(false);
   v.refreshMode();
   v.wake();

@@ -2,7 +2,7 @@
  * Nested page tables: guest-physical pages to the machine's pages, by tables of the processor's own long-mode format. The software TLB holds the
  * composition of both stages, so that this walk happens only when it is filled. APM 2, 15.25.
  */
-import { markEntry, type SecondStage } from '../cpu/page-walk.ts';
+import { markEntry, type Purpose, type SecondStage } from '../cpu/page-walk.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { pageBytes } from '../memory/pool.ts';
@@ -18,6 +18,7 @@ const pagesMax = 2 ** 36;
 const Fault = { present: 1n, write: 2n, user: 4n, reserved: 8n, fetch: 16n, final: 1n << 32n, table: 1n << 33n } as const;
 
 export class NestedPaging implements SecondStage {
+  readonly rereadsPointers = true;
   readonly #p: Processor;
   readonly #passed = new Int32Array(4);
   #root = 0;
@@ -29,10 +30,11 @@ export class NestedPaging implements SecondStage {
     this.#root = Number((cr3 & 0xff_ffff_f000n) >> 12n);
   }
 
-  page(page: number, offset: number, write: boolean, execute: boolean, final: boolean): number {
+  page(page: number, offset: number, write: boolean, execute: boolean, purpose: Purpose): number {
+    const final = purpose === 'access';
     const { v } = this.#p;
     // walks of the guest's tables may set flags in them: they are writes
-    const writes = write || !final;
+    const writes = write || purpose === 'structure';
     const fault = (bits: bigint): never => {
       const kind = Fault.user | (writes ? Fault.write : 0n) | (execute ? Fault.fetch : 0n) | (final ? Fault.final : Fault.table);
       const second = BigInt(page) * BigInt(pageBytes) + BigInt(offset);

@@ -1,4 +1,5 @@
 /** What may leave the guest between two instructions, and which exceptions do. SDM 3C, 26.2 and 26.5. */
+import { dueDebugTrap } from '../cpu/breakpoints.ts';
 import { Vector } from '../cpu/fault.ts';
 import type { GuestMode, PendingInterrupts } from '../cpu/guest-mode.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
@@ -12,13 +13,16 @@ import { PendingExit } from './operation.ts';
 import type { Vmx } from './vmx.ts';
 
 /**
- * Does what is due now, in the manual's order of priority: an exit, a virtual interrupt, or taking over posted ones. True when something was done.
+ * Does what is due now, in the manual's order of priority: an exit, a virtual interrupt, or taking over posted ones. True when something was done;
+ * a debug trap that comes before the rest is left to the run loop. SDM 3C, 26.2 and 26.5.2; SDM 3A, table 6-2.
  * `shadowed`: STI or MOV SS blocks. May throw a VM exit that the delivery of an interrupt met.
  */
 function act(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): boolean {
-  const exit = dueExit(x, waiting, shadowed);
+  const trapLike = trapLikeExit(x);
+  const comesFirst = trapLike === undefined && dueDebugTrap(x.v) !== 0;
+  const exit = comesFirst ? undefined : (trapLike ?? dueExit(x, waiting, shadowed));
   if (exit) leave(x, exit);
-  if (exit || shadowed) return exit !== undefined;
+  if (exit || shadowed || comesFirst) return exit !== undefined;
   return takesVirtualInterrupt(x) || takesExternalInterrupt(x, waiting);
 }
 function takesVirtualInterrupt(x: Vmx): boolean {
@@ -38,12 +42,16 @@ function takesExternalInterrupt(x: Vmx, waiting: PendingInterrupts): boolean {
   leave(x, new VmExit(Reason.externalInterrupt, 0n, { interruption }));
   return true;
 }
-function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit | undefined {
-  const { v } = x;
+/** Exits that belong to the instruction before: they come before its debug trap. */
+function trapLikeExit(x: Vmx): VmExit | undefined {
   if (x.isPending(PendingExit.apicWrite)) return new VmExit(Reason.apicWrite, x.apic.pendingQualification);
   if (x.isPending(PendingExit.virtualizedEoi)) return new VmExit(Reason.virtualizedEoi, x.apic.pendingQualification);
   if (x.isPending(PendingExit.tprBelowThreshold)) return new VmExit(Reason.tprBelowThreshold);
   if (x.isPending(PendingExit.monitorTrap)) return new VmExit(Reason.monitorTrap);
+  return undefined;
+}
+function dueExit(x: Vmx, waiting: PendingInterrupts, shadowed: boolean): VmExit | undefined {
+  const { v } = x;
   if (x.timer.expired) return new VmExit(Reason.preemptionTimer);
   if (shadowed) return undefined;
   const nmiBlocked = v.get(At.nmiBlocked) !== 0;
@@ -76,6 +84,7 @@ export const virtualization = (x: Vmx): Virtualization => ({
       length: soft,
     });
     exit.during = during;
+    exit.unblockedNmis = event.unblockedNmis === true;
     throw exit;
   },
   taskSwitch(selector, how) {

@@ -2,6 +2,7 @@
 import { hasInstructionBreakpoints } from '../cpu/breakpoints.ts';
 import { writeFlags } from '../cpu/flags.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
+import { pointerCount } from '../cpu/page-walk.ts';
 import { setSegment } from '../cpu/segments.ts';
 import { At, Efer, Flag } from '../cpu/state.ts';
 import { noVmcs } from '../cpu/vcpu.ts';
@@ -10,7 +11,7 @@ import { controlChecks } from './checks/controls.ts';
 import { guestChecks } from './checks/guest.ts';
 import { hostChecks } from './checks/host.ts';
 import { Activity, Blocking, EntryControl, Interruption as Information, Pin, Primary, Secondary } from './controls.ts';
-import { failEntry } from './exit.ts';
+import { debugCauses, failEntry } from './exit.ts';
 import { Reason } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { loadMsrs } from './msr-lists.ts';
@@ -20,6 +21,9 @@ import type { Vmx } from './vmx.ts';
 
 /** ET, CD, NW and reserved bits stay as they are. */
 const keptCr0 = 0x7ffa_ffd0n;
+
+/** Pending debug exceptions count when a breakpoint of theirs is enabled, or for a single step. */
+const validTraps = 0x5000;
 
 /** All checks of an area, and those that a VMCS that has passed them needs again. */
 interface Rows {
@@ -103,6 +107,7 @@ function loadGuest(x: Vmx, c: EntryContext): void {
   if ((c.entry & EntryControl.loadPat) !== 0) v.set64(At.pat, vmcs.get(F.guestPat));
   v.set64(At.efer, guestEfer(x, c, cr0));
 
+  loadPointers(x, c);
   for (let n = 0; n < 8; n++) {
     setSegment(v, n, vmcs.get32(F.guestEsSelector + n), {
       base: vmcs.get(F.guestEsBase + n),
@@ -120,6 +125,16 @@ function loadGuest(x: Vmx, c: EntryContext): void {
   v.set(At.cpl, (rflags & Flag.virtual8086) !== 0 ? 3 : (vmcs.get32(F.guestSsRights) >> 5) & 3);
   v.setRegister(4, vmcs.get(F.guestRsp));
   v.jump(vmcs.get(F.guestRip));
+}
+/** Those of PAE paging: of the fields under EPT, otherwise of memory, where the checks found them good. */
+function loadPointers({ p, v }: Vmx, { vmcs, usesEpt }: EntryContext): void {
+  if (!v.usesPae) return;
+  if (!usesEpt) {
+    p.paging.second = undefined;
+    p.paging.loadPointers(v.cr3);
+    return;
+  }
+  for (let n = 0; n < pointerCount; n++) v.set64(At.pdpte, vmcs.get(F.guestPdpte0 + n), n);
 }
 export function guestEfer(x: Vmx, c: EntryContext, cr0: bigint): bigint {
   if ((c.entry & EntryControl.loadEfer) !== 0) return c.vmcs.get(F.guestEfer);
@@ -147,6 +162,8 @@ function begin(x: Vmx, c: EntryContext): void {
   v.set64(At.interruptShadow, sti || movSs ? ip : 0n);
   v.set64(At.stackShadow, movSs ? ip : 0n);
   v.set(At.nmiBlocked, (blocking & Blocking.nmi) !== 0 ? 1 : 0);
+  const traps = Number(vmcs.get(F.guestPendingDebug) & 0xffffn);
+  v.set(At.pendingDebug, (traps & validTraps) !== 0 ? traps & debugCauses : 0);
   v.set(At.halted, vmcs.get32(F.guestActivity) === Activity.active ? 0 : 1);
   x.apic.begin();
   if (x.wantsPin(Pin.preemptionTimer)) x.timer.start(vmcs.get32(F.preemptionTimer));
@@ -168,17 +185,14 @@ function inject(x: Vmx, c: EntryContext): void {
       injected: true,
       length: vmcs.get32(F.entryInstructionLength),
     };
+    const keepsTraps = (type === EventType.software || type === EventType.softwareException) && v.get64(At.stackShadow) !== 0n;
+    if (!keepsTraps) v.set(At.pendingDebug, 0);
     v.set(At.halted, 0);
     v.set64(At.interruptShadow, 0n);
     v.set64(At.stackShadow, 0n);
     if (type === EventType.nmi) v.set(At.nmiBlocked, 1);
     deliver(x.p, event);
-    return;
   }
-  const pending = Number(vmcs.get(F.guestPendingDebug) & 0x500fn);
-  const causes = (pending & 0xf) | (pending & 0x4000);
-  if ((pending & 0x5000) !== 0 && (vmcs.get32(F.guestInterruptibility) & Blocking.movSs) === 0)
-    deliver(x.p, { type: EventType.exception, vector: 1, causes });
 }
 
 /** The checks before those of the VMCS's fields; true when the entry may go on. */

@@ -2,7 +2,7 @@
  * Extended page tables: guest-physical pages to the machine's pages. The software TLB holds the composition of both stages, so that this walk
  * happens only when it is filled. SDM 3C, 29.3.
  */
-import { markEntry, type SecondStage } from '../cpu/page-walk.ts';
+import { markEntry, type Purpose, type SecondStage } from '../cpu/page-walk.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { pageBytes } from '../memory/pool.ts';
@@ -23,7 +23,18 @@ const physicalHigh = 0xff;
 /** Guest-physical addresses have 40 bits too; a walk of 4 levels covers 48. */
 const pagesMax = 2 ** 36;
 
+const linearBits: Readonly<Record<Purpose, number>> = {
+  access: Qualification.linearValid | Qualification.final,
+  structure: Qualification.linearValid,
+  pointers: 0,
+};
+
+/** What an EPT violation with this qualification was looking for. */
+export const purposeOf = (qualification: number): Purpose =>
+  (qualification & Qualification.final) !== 0 ? 'access' : (qualification & Qualification.linearValid) !== 0 ? 'structure' : 'pointers';
+
 export class ExtendedPaging implements SecondStage {
+  readonly rereadsPointers = false;
   readonly #p: Processor;
   readonly #vmcs: Vmcs;
   readonly #passed = new Int32Array(4);
@@ -64,10 +75,10 @@ export class ExtendedPaging implements SecondStage {
     for (const [pointer, cache] of this.#caches) if (test(pointer)) cache.clear();
   }
 
-  page(page: number, offset: number, write: boolean, execute: boolean, final: boolean, low: number, high: number): number {
+  page(page: number, offset: number, write: boolean, execute: boolean, purpose: Purpose, low: number, high: number): number {
     const { v } = this.#p;
-    // with accessed and dirty flags every access to a guest's paging structure counts as a write
-    const writes = write || (!final && this.#accessedDirty);
+    // with accessed and dirty flags every access to a guest's paging structure counts as a write, but for the loading of pointers
+    const writes = write || (purpose === 'structure' && this.#accessedDirty);
     const fetches = this.#byMode && this.#p.paging.found.user ? Right.userExecute : Right.execute;
     const wanted = (writes ? Right.write : 0) | (execute ? fetches : 0) | (!writes && !execute ? Right.read : 0);
     const known = this.#cache.find(page, wanted);
@@ -75,7 +86,7 @@ export class ExtendedPaging implements SecondStage {
       this.granted = this.#cache.rightsOf(page);
       return known;
     }
-    const access = { write: writes, execute, final, low, high };
+    const access = { write: writes, execute, purpose, low, high };
     if (page >= pagesMax) this.#violation(page, offset, access, 0, -1);
     const presence = this.#byMode ? 7 | Entry.userExecute : 7;
     let table = this.#root;
@@ -113,13 +124,17 @@ export class ExtendedPaging implements SecondStage {
   #violation(
     page: number,
     offset: number,
-    a: { readonly write: boolean; readonly execute: boolean; readonly final: boolean; readonly low: number; readonly high: number },
+    a: { readonly write: boolean; readonly execute: boolean; readonly purpose: Purpose; readonly low: number; readonly high: number },
     rights: number,
     upper: number,
   ): never {
-    const kind = a.execute ? Qualification.fetch : a.write ? Qualification.write | (a.final ? 0 : Qualification.read) : Qualification.read;
+    const kind = a.execute
+      ? Qualification.fetch
+      : a.write
+        ? Qualification.write | (a.purpose === 'access' ? 0 : Qualification.read)
+        : Qualification.read;
     const shown = this.#byMode ? rights : rights & 7;
-    const qualification = kind | (shown << 3) | Qualification.linearValid | (a.final ? Qualification.final : 0);
+    const qualification = kind | (shown << 3) | linearBits[a.purpose];
     const convertible = this.#raisesExceptions && upper >= 0; // bit 63: suppress #VE
     throw new VmExit(Reason.eptViolation, BigInt(qualification), {
       physical: addressOf(page, offset),

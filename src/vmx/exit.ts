@@ -1,11 +1,13 @@
 /** VM exits: information, saving of the guest's state, loading of the host's. SDM 3C, chapter 28. */
-import { TripleFault } from '../cpu/fault.ts';
+import { isBlockedByMovSs } from '../cpu/breakpoints.ts';
+import { TripleFault, Vector } from '../cpu/fault.ts';
 import { readFlags, writeFlags } from '../cpu/flags.ts';
 import { EventType, type Interruption } from '../cpu/interrupts.ts';
+import { pointerCount } from '../cpu/page-walk.ts';
 import { setSegment } from '../cpu/segments.ts';
 import { At, Efer, Flag, Rights, Segment } from '../cpu/state.ts';
 import type { VmExit } from '../cpu/vm-exit.ts';
-import { Activity, Blocking, EntryControl, ExitControl, Interruption as Information, Pin } from './controls.ts';
+import { Activity, Blocking, EntryControl, ExitControl, Interruption as Information, Pin, Secondary } from './controls.ts';
 import { entryFailure, Reason, reasonName } from './exit-reasons.ts';
 import { F } from './fields.ts';
 import { loadMsrs, storeMsrs } from './msr-lists.ts';
@@ -15,9 +17,14 @@ import { raiseVirtualizationException } from './virtualization-exception.ts';
 import type { Vmx } from './vmx.ts';
 
 /** Codes of a VMX abort. SDM 3C, 28.7. */
-const Abort = { savingMsrs: 1, loadingMsrs: 4 } as const;
+const Abort = { savingMsrs: 1, hostPointers: 2, loadingMsrs: 4 } as const;
 /** Bits of CR0 that an exit keeps: ET, CD, NW and reserved ones. */
 const keptCr0 = 0x7ffa_ffd0n;
+/** Of interruption information and qualifications: an IRET had ended the blocking of NMIs. */
+const nmiUnblocking = 1 << 12;
+/** Bits of the pending debug exceptions: a breakpoint that is enabled, and causes as `pendingDebug` has them. SDM 3C, table 25-4. */
+const enabledBreakpoint = 0x1000;
+export const debugCauses = 0x400f;
 const flatLimit = 0xffff_ffff;
 
 /** Leaves the guest for its hypervisor, or lets the guest handle its EPT violation. May throw what the delivery of that exception meets. */
@@ -65,7 +72,7 @@ export function writeInformation(x: Vmx, exit: VmExit): void {
   const { details, during } = exit;
   vmcs.set32(F.exitReason, exit.reason);
   vmcs.set(F.exitQualification, qualificationOf(exit));
-  vmcs.set32(F.exitInterruption, details.interruption ?? 0);
+  vmcs.set32(F.exitInterruption, interruptionOf(exit));
   vmcs.set32(F.exitErrorCode, details.errorCode ?? 0);
   vmcs.set32(F.exitInstructionInformation, details.instruction ?? 0);
   if (details.physical !== undefined) vmcs.set(F.guestPhysical, details.physical);
@@ -79,8 +86,19 @@ export function writeInformation(x: Vmx, exit: VmExit): void {
   );
 }
 /** An access to the APIC's page while an event is delivered has a type of its own. */
-const qualificationOf = ({ reason, during, qualification }: VmExit): bigint =>
-  reason === Reason.apicAccess && during ? (qualification & 0xfffn) | BigInt(ApicAccess.delivery << 12) : qualification;
+function qualificationOf(exit: VmExit): bigint {
+  const { reason, during, qualification } = exit;
+  if (reason === Reason.apicAccess && during) return (qualification & 0xfffn) | BigInt(ApicAccess.delivery << 12);
+  const tells = reason === Reason.eptViolation || reason === Reason.pmlFull;
+  return tells && unblockedNmis(exit) ? qualification | BigInt(nmiUnblocking) : qualification;
+}
+function interruptionOf(exit: VmExit): number {
+  const interruption = exit.details.interruption ?? 0;
+  const isDouble = (interruption & 0xff) === Vector.doubleFault;
+  return unblockedNmis(exit) && exit.reason === Reason.exception && !isDouble ? (interruption | nmiUnblocking) >>> 0 : interruption;
+}
+/** SDM 3C, 28.2.3. */
+export const unblockedNmis = (exit: VmExit): boolean => exit.unblockedNmis && exit.during === undefined;
 const instructionLength = (x: Vmx): number => Number(BigInt.asUintN(8, x.v.nextIp - x.v.ip));
 /** Interruption information of an event. SDM 3C, table 25-19. */
 export const informationOf = (event: Interruption): number =>
@@ -93,6 +111,8 @@ export function saveGuest(x: Vmx, exit: VmExit): void {
   vmcs.set(F.guestCr0, v.get64(At.cr0));
   vmcs.set(F.guestCr3, v.get64(At.cr3));
   vmcs.set(F.guestCr4, v.get64(At.cr4));
+  if (v.usesPae && x.wantsSecondary(Secondary.ept))
+    for (let n = 0; n < pointerCount; n++) vmcs.set(F.guestPdpte0 + n, v.get64(At.pdpte, n));
   if ((controls & ExitControl.saveDebug) !== 0) {
     vmcs.set(F.guestDr7, v.get64(At.debug, 7));
     vmcs.set(F.guestDebugControl, v.get64(At.debugControl));
@@ -117,7 +137,7 @@ export function saveGuest(x: Vmx, exit: VmExit): void {
   vmcs.set(F.guestRsp, v.register(4));
   vmcs.set(F.guestRflags, BigInt((readFlags(v) | savedResume(exit)) >>> 0));
   saveBlocking(x, ip);
-  vmcs.set(F.guestPendingDebug, 0n);
+  vmcs.set(F.guestPendingDebug, BigInt(savedDebug(x, exit)));
   const entry = vmcs.get32(F.entryControls);
   vmcs.set32(F.entryControls, v.longActive ? entry | EntryControl.ia32e : entry & ~EntryControl.ia32e);
   if ((controls & ExitControl.savePreemptionTimer) !== 0) vmcs.set32(F.preemptionTimer, x.timer.left);
@@ -131,6 +151,15 @@ function savedResume(exit: VmExit): number {
   const fault = exit.reason === Reason.exception && ((information >>> 8) & 7) === EventType.exception && (information & 0xff) !== 1;
   return fault ? Flag.resume : 0;
 }
+/** Debug traps that the exit comes before; SDM 3C, 28.3.4. */
+function savedDebug({ v }: Vmx, exit: VmExit): number {
+  const causes = v.get(At.pendingDebug);
+  const isDebug = exit.reason === Reason.exception && ((exit.details.interruption ?? 0) & 0xff) === Vector.debug;
+  if (causes === 0 || !(comesBeforeTraps.includes(exit.reason) || (isBlockedByMovSs(v) && !isDebug))) return 0;
+  return causes | ((causes & 0xf) !== 0 ? enabledBreakpoint : 0);
+}
+const comesBeforeTraps: readonly number[] = [Reason.tprBelowThreshold, Reason.virtualizedEoi, Reason.apicWrite, Reason.monitorTrap];
+
 function saveBlocking(x: Vmx, ip: bigint): void {
   const { v, vmcs } = x;
   const [any, stack] = [v.get64(At.interruptShadow), v.get64(At.stackShadow)];
@@ -147,7 +176,6 @@ function saveBlocking(x: Vmx, ip: bigint): void {
 function loadHost(x: Vmx): void {
   const { v } = x;
   x.setOperation(Operation.root);
-  x.p.paging.second = undefined;
   x.timer.stop();
   x.apic.end();
   v.set64(At.vmxTscOffset, 0n);
@@ -160,7 +188,8 @@ function loadHost(x: Vmx): void {
   v.wake();
 }
 /** The registers that an exit loads from the host-state area. */
-export function loadHostState({ v, vmcs }: Vmx): void {
+export function loadHostState(x: Vmx): void {
+  const { p, v, vmcs } = x;
   const controls = vmcs.get32(F.exitControls);
   const long = (controls & ExitControl.host64) !== 0;
   v.set64(At.cr0, (v.get64(At.cr0) & keptCr0) | (vmcs.get(F.hostCr0) & ~keptCr0));
@@ -174,6 +203,8 @@ export function loadHostState({ v, vmcs }: Vmx): void {
   const bits = BigInt(Efer.lma | Efer.lme);
   v.set64(At.efer, (controls & ExitControl.loadEfer) !== 0 ? vmcs.get(F.hostEfer) : (v.get64(At.efer) & ~bits) | (long ? bits : 0n));
   if ((controls & ExitControl.loadPat) !== 0) v.set64(At.pat, vmcs.get(F.hostPat));
+  p.paging.second = undefined;
+  if (v.usesPae && !p.paging.loadPointers(v.cr3)) abort(x, Abort.hostPointers);
 
   const data = (n: number, selector: number, base: bigint): void =>
     setSegment(v, n, selector, {
@@ -205,6 +236,7 @@ export function loadHostState({ v, vmcs }: Vmx): void {
   v.set64(At.stackShadow, 0n);
   v.set(At.halted, 0);
   v.set(At.debugHits, 0);
+  v.set(At.pendingDebug, 0);
 }
 
 /** The processor shuts down: with one processor that is the machine's end. */

@@ -1,4 +1,5 @@
 /** A look into guests of the guest, for people: a VMCS by the names of its fields, and every step of a translation through all stages. Nothing changes. */
+import { pointerCount } from '../cpu/page-walk.ts';
 import { At, Cr0, Cr4, Efer } from '../cpu/state.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { noVmcs } from '../cpu/vcpu.ts';
@@ -44,10 +45,20 @@ interface Regime {
   readonly cr4: number;
   readonly long: boolean;
   readonly ept: bigint | undefined;
+  /** Page-directory pointers of PAE paging that are not read from memory. */
+  readonly pointers: readonly bigint[] | undefined;
 }
+const four = <T>(of: (n: number) => T): readonly T[] => Array.from({ length: pointerCount }, (_, n) => of(n));
 function currentRegime(v: Vcpu, x: Vmx | undefined): Regime {
   const ept = x?.operation === Operation.nonRoot && x.wantsSecondary(Secondary.ept) ? x.vmcs.get(F.eptPointer) : undefined;
-  return { cr0: v.cr0, cr3: v.get64(At.cr3), cr4: v.cr4, long: (v.efer & Efer.lma) !== 0, ept };
+  return {
+    cr0: v.cr0,
+    cr3: v.get64(At.cr3),
+    cr4: v.cr4,
+    long: (v.efer & Efer.lma) !== 0,
+    ept,
+    pointers: four((n) => v.get64(At.pdpte, n)),
+  };
 }
 function savedRegime(region: Vmcs): Regime {
   const secondary = (region.get32(F.primaryControls) & Primary.secondary) !== 0 ? region.get32(F.secondaryControls) : 0;
@@ -57,6 +68,7 @@ function savedRegime(region: Vmcs): Regime {
     cr4: region.get32(F.guestCr4),
     long: (region.get32(F.entryControls) & EntryControl.ia32e) !== 0,
     ept: (secondary & Secondary.ept) !== 0 ? region.get(F.eptPointer) : undefined,
+    pointers: (secondary & Secondary.ept) !== 0 ? four((n) => region.get(F.guestPdpte0 + n)) : undefined,
   };
 }
 
@@ -89,7 +101,7 @@ class Walk {
   }
   /** The physical address, or undefined where the walk ends early. */
   linear(address: bigint): bigint | undefined {
-    const { cr0, cr3, cr4, long } = this.#regime;
+    const { cr0, cr3, cr4, long, pointers } = this.#regime;
     if ((cr0 & Cr0.pg) === 0) {
       this.lines.push('paging is off');
       return this.#below(address & 0xffff_ffffn, '');
@@ -100,7 +112,10 @@ class Walk {
     let table = long ? cr3 & addressMask : cr3 & (pae ? 0xffff_ffe0n : 0xffff_f000n);
     for (const [n, level] of levels.entries()) {
       const index = (address >> BigInt(level.shift)) & ((1n << BigInt(level.bits)) - 1n);
-      const entry = this.#entry(`${level.name} ${hex(index, 3)}`, table + index * width, Number(width));
+      const title = `${level.name} ${hex(index, 3)}`;
+      const loaded = level.bits === 2 ? pointers?.[Number(index)] : undefined;
+      const entry =
+        loaded === undefined ? this.#entry(title, table + index * width, Number(width)) : this.#shown(`${title} as loaded`, loaded, 8);
       if (entry === undefined || (entry & 1n) === 0n) return undefined;
       const last = n === levels.length - 1;
       if (!last && ((entry & largeBit) === 0n || level.name === 'PML4E' || (level.name === 'PDPTE' && !long))) {
@@ -117,7 +132,10 @@ class Walk {
     if (below === undefined) return undefined;
     const { space } = this.#v;
     const value = bytes === 8 ? space.read64(Number(below)) : BigInt(space.read32(Number(below)));
-    this.lines.push(`${name} at ${hex(at)}: ${hex(value, bytes * 2)}${(value & 1n) === 0n ? ', not present' : ''}`);
+    return this.#shown(`${name} at ${hex(at)}`, value, bytes);
+  }
+  #shown(title: string, value: bigint, bytes: number): bigint {
+    this.lines.push(`${title}: ${hex(value, bytes * 2)}${(value & 1n) === 0n ? ', not present' : ''}`);
     return value;
   }
   /** Through the second stage, when there is one. */

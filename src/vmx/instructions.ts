@@ -133,8 +133,8 @@ function invalidateVpid(x: Vmx, type: bigint, address: bigint): void {
   const legal = type <= invalidation.keepGlobals && descriptor >> 16n === 0n && (type === invalidation.all || vpid !== 0);
   const canonical = BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
   if (!legal || (type === invalidation.address && !canonical)) return fail(x, VmError.invalidOperand);
-  // one address drops the whole space: more may always go
-  x.dropVpid((of) => type === invalidation.all || of === vpid);
+  if (type === invalidation.address) x.dropPage(vpid, linear);
+  else x.dropVpid((of) => type === invalidation.all || of === vpid);
   succeed(x);
 }
 

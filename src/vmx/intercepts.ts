@@ -4,7 +4,7 @@
  */
 
 import { currentInstruction } from '../cpu/current-instruction.ts';
-import { undefinedOpcode } from '../cpu/fault.ts';
+import { Fault, undefinedOpcode } from '../cpu/fault.ts';
 import { checkLevel0, checkPort } from '../cpu/helpers/control.ts';
 import type { Helper, HelperTable } from '../cpu/helpers/helper.ts';
 import { type Intercept, type Intercepts, intercepted } from '../cpu/helpers/intercepts.ts';
@@ -99,6 +99,12 @@ function pauseLoops(x: Vmx): boolean {
   v.set64(At.pauseLast, BigInt(now));
   return BigInt(now) - v.get64(At.pauseFirst) > BigInt(x.vmcs.get32(F.pleWindow));
 }
+function accessPort<T>(x: Vmx, base: () => T, port: bigint, size: bigint, input: boolean): T {
+  const width = Number(size) / 8;
+  checkPort(x.p, Number(port), width);
+  if (interceptsPort(x, Number(port), width)) throw portExit(x, Number(port), width, input);
+  return base();
+}
 const deniesTime = ({ v }: Vmx): boolean => (v.cr4 & Cr4.tsd) !== 0 && v.cpl !== 0;
 
 /** Exits when `wants` says so, at privilege level 0 where the instruction needs it; otherwise the instruction runs. */
@@ -182,18 +188,9 @@ const intercepts: Intercepts<Vmx> = {
     const value = (BigInt(x.v.low(At.gpr, 2)) << 32n) | BigInt(x.v.low(At.gpr, 0));
     if (!x.apic.writeMsr(number, value)) return base();
   },
-  portIn(x, base, port, size) {
-    const width = Number(size) / 8;
-    checkPort(x.p, Number(port), width);
-    if (interceptsPort(x, Number(port), width)) throw portExit(x, Number(port), width, true);
-    return base();
-  },
-  portOut(x, base, port, _value, size) {
-    const width = Number(size) / 8;
-    checkPort(x.p, Number(port), width);
-    if (interceptsPort(x, Number(port), width)) throw portExit(x, Number(port), width, false);
-    return base();
-  },
+  checkPort: (x, base, port, size, input) => accessPort(x, base, port, size, input !== 0n),
+  portIn: (x, base, port, size) => accessPort(x, base, port, size, true),
+  portOut: (x, base, port, _value, size) => accessPort(x, base, port, size, false),
   // the exit comes before every fault of MOV DR
   readDebug(x, base, number) {
     if (x.wants(Primary.movDr)) throw debugExit(x, Number(number), true);
@@ -228,10 +225,17 @@ const intercepts: Intercepts<Vmx> = {
   // IRET ends the blocking of NMIs for those who own them
   interruptReturn(x, base) {
     const { v } = x;
-    if (!x.wantsPin(Pin.nmi) || x.wantsPin(Pin.virtualNmis)) return base();
     const blocked = v.get(At.nmiBlocked);
-    base();
-    v.set(At.nmiBlocked, blocked);
+    if (blocked === 0) return base();
+    const unblocks = !x.wantsPin(Pin.nmi) || x.wantsPin(Pin.virtualNmis);
+    try {
+      return base();
+    } catch (problem) {
+      if (unblocks && (problem instanceof Fault || problem instanceof VmExit)) problem.unblockedNmis = true;
+      throw problem;
+    } finally {
+      if (!unblocks) v.set(At.nmiBlocked, blocked);
+    }
   },
 };
 

@@ -217,6 +217,11 @@ export class Vmx {
     if (this.keeper) return this.keeper.droppedVpid();
     this.spaces.drop(test);
   }
+  /** The translations of one linear address. */
+  dropPage(vpid: number, linear: bigint): void {
+    if (this.keeper) return this.keeper.droppedVpid();
+    for (const context of this.spaces.of(vpid)) this.p.paging.invalidatePage(linear, context);
+  }
   wantsPin(bit: number): boolean {
     return (this.pin & bit) !== 0;
   }

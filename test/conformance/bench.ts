@@ -134,6 +134,10 @@ export class Bench {
   mapWindowAt(address: number): void {
     this.#space.write64(tables + 0x2000 + (address >>> 21) * 8, BigInt(tables + 0x4000 + 7));
   }
+  /** A page of 2 MiB at `address`, at the first 2 MiB of memory; `bias` moves what memory it shows by so many pages of 2 MiB. */
+  mapLargeAt(address: number, bias = 0): void {
+    this.#space.write64(tables + 0x2000 + (address >>> 21) * 8, BigInt(bias * 0x20_0000 + 0xe7));
+  }
   /** The code, at an address that lies alike in its 2 MiB too. */
   mapCodeAt(address: number): void {
     this.#space.write64(tables + 0x2000 + (address >>> 21) * 8, BigInt(tables + 0x3000 + 7));

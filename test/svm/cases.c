@@ -101,6 +101,9 @@ static void entry(void) {
   ILLEGAL("DR6 beyond 32 bits", V64(DR6) |= 1ul << 32);
   ILLEGAL("DR7 beyond 32 bits", V64(DR7) |= 1ul << 32);
   ILLEGAL("EFER reserved bits", V64(EFER) |= 1ul << 40);
+  static u64 pointers[4] __attribute__((aligned(32)));
+  pointers[1] = 3;
+  if (!told("qemu")) ILLEGAL("page-directory pointers with a reserved bit", V64(EFER) = 0x1000; V16(0x412) = 0xc9b; V64(CR3) = address(pointers));
   ILLEGAL("long mode without PAE", V64(CR4) &= ~0x20ul);
   ILLEGAL("long mode without protection", V64(CR0) &= ~1ul);
   ILLEGAL("CS.L and CS.D", V16(0x412) |= 0x400);

@@ -106,6 +106,10 @@ guest sti_nop, "sti; nop; nop; nop"
 guest loop, "1: jmp 1b"
 guest int20, "int $0x20"
 guest popf_tf, "pushf; orq $0x100, (%rsp); popf; nop; nop"
+guest movss_cpuid, "mov %eax, %ss; cpuid"
+guest movss_nop, "mov %eax, %ss; nop; nop; nop"
+guest iret_only, "iretq"
+guest iret_gp, "mov %rsp, %rax; push $0x10; push %rax; pushf; push $0x7ff8; push $g_end_iret_gp; iretq"
 guest iret, "mov %rsp, %rax; push $0x10; push %rax; pushf; push $0x08; push $g_end_iret; iretq"
 
 .align 4096

@@ -50,7 +50,7 @@ export const controlHelpers: Helpers<
   | 'loadMachineStatus' | 'storeMachineStatus' | 'clearTaskSwitched' | 'readControl' | 'writeControl' | 'readDebug' | 'writeDebug'
   | 'clearAccess' | 'setAccess' | 'readExtendedControl' | 'writeExtendedControl' | 'readModelSpecific' | 'writeModelSpecific'
   | 'readPerformanceCounter' | 'identify' | 'invalidatePage' | 'invalidateContext' | 'invalidateCaches' | 'pause'
-  | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'portIn' | 'portOut'
+  | 'timestamp' | 'processorId' | 'randomNumber' | 'randomSeed' | 'checkPort' | 'portIn' | 'portOut'
 > = {
   jumpFar: (p, selector, offset, size) => jumpFar(p, Number(selector), offset, Number(size)),
   callFar: (p, selector, offset, size) => callFar(p, Number(selector), offset, Number(size)),
@@ -140,7 +140,7 @@ export const controlHelpers: Helpers<
   },
   invalidatePage(p, address) {
     checkLevel0(p);
-    p.paging.invalidatePage(Number(address & 0xffff_ffffn) | 0);
+    p.paging.invalidatePage(address);
   },
   invalidateContext(p, type, descriptor) {
     checkLevel0(p);
@@ -157,6 +157,7 @@ export const controlHelpers: Helpers<
   processorId: (p) => p.v.get64(At.tscAux),
   randomNumber: (p) => p.v.random(),
   randomSeed: (p) => p.v.random(),
+  checkPort: (p, port, size) => checkPort(p, Number(port), Number(size) / 8),
   portIn(p, port, size) {
     const width = Number(size) / 8;
     checkPort(p, Number(port), width);

@@ -127,7 +127,9 @@ export const segmentHelpers: Helpers<
   segmentSelector: (p, index) => BigInt(p.v.get(At.segmentSelector, Number(index)) & 0xffff),
   loadSegment(p, index, selector) {
     loadSegment(p, Number(index), Number(selector & 0xffffn));
-    if (Number(index) === Segment.ss) p.v.set64(At.interruptShadow, p.v.nextIp);
+    if (Number(index) !== Segment.ss) return;
+    p.v.set64(At.interruptShadow, p.v.nextIp);
+    p.v.set64(At.stackShadow, p.v.nextIp);
   },
   linear: (p, index, offset, bytes, write) => linearAddress(p.v, Number(index), offset, Number(bytes), write !== 0n),
   storeLocalTable(p) {

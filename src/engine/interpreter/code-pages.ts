@@ -3,6 +3,7 @@
  * frame * 8 + code mode; the code TLB tells which page lies at a guest-virtual address.
  */
 import { Bug } from '../../base/assert.ts';
+import { PageBits } from '../../cpu/large-pages.ts';
 import { accessOf } from '../../cpu/page-walk.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At, codeTlbOffset, codeTlbSlot, jumpCacheOffset } from '../../cpu/state.ts';
@@ -85,7 +86,9 @@ export class CodePages {
     const mode = Number(v.get64(At.codeMode));
     const map = this.#map(frame * 8 + (mode & 7));
     const entry = (v.base + codeTlbOffset + codeTlbSlot(low, mode)) >>> 2;
-    v.filled.noteCode(entry, paging.found.global, mode);
+    const { global, bits } = paging.found;
+    v.filled.noteCode(entry, global, mode);
+    if (bits !== PageBits.small) v.filled.noteLarge(low, v.longActive ? high : 0, bits, global);
     const before = v.words[entry] ?? 0;
     if (before !== -1 && (before !== ((low & ~0xfff) | mode) || v.words[entry + 1] !== high)) v.jumps.evict(before);
     v.words[entry] = (low & ~0xfff) | mode;

@@ -56,15 +56,20 @@ const scan: Step = (o, form) => {
   o.setFlags('sub', form.size, a, b, o.sub(a, b));
   advance(o, form, 7);
 };
+/** Permission, and a hypervisor's wish, come before what may be wrong with the memory. SDM 3C, 26.1.1. */
+const checkPort = (o: Parameters<Step>[0], size: Size, input: boolean): void =>
+  void o.helper('checkPort', o.register(2, 16), o.constant(size), o.constant(input ? 1 : 0));
 const input: Step = (o, form) => {
   const size: Size = form.size === 64 ? 32 : form.size;
   const address = o.linear(0, o.register(7, form.addressSize), size / 8, true);
+  checkPort(o, size, true);
   o.loadForWrite(address, size); // the port is read only if the store cannot fault
   o.store(address, size, o.helper('portIn', o.register(2, 16), o.constant(size)));
   advance(o, { ...form, size }, 7);
 };
 const output: Step = (o, form) => {
   const size: Size = form.size === 64 ? 32 : form.size;
+  checkPort(o, size, false);
   const value = o.load(o.linear(form.segment, o.register(6, form.addressSize), size / 8, false), size);
   o.helper('portOut', o.register(2, 16), value, o.constant(size));
   advance(o, { ...form, size }, 6);

@@ -1,5 +1,5 @@
 /** What the checks of a VM entry look at, and the small tests they share. */
-import { At, Efer } from '../../cpu/state.ts';
+import { At, Cr4, Efer } from '../../cpu/state.ts';
 import { type Capabilities, msrListMax } from '../capabilities.ts';
 import { EntryControl, ExitControl, Primary, Secondary } from '../controls.ts';
 import { F } from '../fields.ts';
@@ -64,6 +64,10 @@ export class EntryContext {
   }
   get usesEpt(): boolean {
     return (this.secondary & Secondary.ept) !== 0;
+  }
+  /** PAE paging, whose page-directory pointers are loaded. */
+  get usesPae(): boolean {
+    return !this.ia32e && (this.guestCr0 & 0x8000_0000n) !== 0n && (this.guestCr4 & BigInt(Cr4.pae)) !== 0n;
   }
   get longNow(): boolean {
     return (this.x.v.low(At.efer) & Efer.lma) !== 0;

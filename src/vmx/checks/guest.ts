@@ -1,4 +1,5 @@
 /** Checks on the guest-state area; a failure is an exit with reason 33. SDM 3C, 27.3.1. */
+import { areLegalPointers, isLegalPointer, pointerCount } from '../../cpu/page-walk.ts';
 import { Cr0, Cr4, Efer, Segment } from '../../cpu/state.ts';
 import { noVmcs } from '../../cpu/vcpu.ts';
 import { vmcsRevision } from '../capabilities.ts';
@@ -92,14 +93,10 @@ function isLink(c: EntryContext): boolean {
   const shadowing = (c.secondary & Secondary.vmcsShadowing) !== 0;
   return word === (vmcsRevision | (shadowing ? shadowIndicator : 0)) >>> 0;
 }
-const reservedPdpte = 0xffff_ff00_0000_01e6n;
 /** PAE paging: the four entries come from the fields under EPT, otherwise from memory. */
 function hasPdptes(c: EntryContext): boolean {
-  if (c.ia32e || !pagingOn(c) || (c.guestCr4 & bit(Cr4.pae)) === 0n) return true;
-  const table = Number(c.vmcs.get(F.guestCr3) & 0xffff_ffe0n);
-  for (let n = 0; n < 4; n++) {
-    const entry = c.usesEpt ? c.vmcs.get(F.guestPdpte0 + n) : c.x.v.space.read64(table + 8 * n);
-    if ((entry & 1n) !== 0n && (entry & reservedPdpte) !== 0n) return false;
-  }
+  if (!c.usesPae) return true;
+  if (!c.usesEpt) return areLegalPointers(c.x.v.space, Number(c.vmcs.get(F.guestCr3) & 0xffff_ffe0n));
+  for (let n = 0; n < pointerCount; n++) if (!isLegalPointer(c.vmcs.get(F.guestPdpte0 + n))) return false;
   return true;
 }

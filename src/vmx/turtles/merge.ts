@@ -4,9 +4,10 @@
  */
 
 import type { Interruption } from '../../cpu/interrupts.ts';
+import { pointerCount } from '../../cpu/page-walk.ts';
 import { At } from '../../cpu/state.ts';
 import type { EntryContext } from '../checks/context.ts';
-import { EntryControl, ExitControl, Primary, Secondary } from '../controls.ts';
+import { Blocking, EntryControl, ExitControl, Primary, Secondary } from '../controls.ts';
 import { guestEfer } from '../entry.ts';
 import { informationOf } from '../exit.ts';
 import { F, FieldType, fieldDescriptions, fieldType } from '../fields.ts';
@@ -17,6 +18,8 @@ export const savesAll =
   ExitControl.saveDebug | ExitControl.host64 | ExitControl.savePat | ExitControl.saveEfer | ExitControl.savePreemptionTimer;
 export const loadsAll = EntryControl.loadDebug | EntryControl.loadPat | EntryControl.loadEfer;
 
+/** The page-directory pointers of PAE paging. */
+const pointerPlaces = Array.from({ length: pointerCount }, (_, n) => F.guestPdpte0 + n);
 /** Guest state that an exit saves only when it is asked to, or that is no state of the processor. */
 const conditional = new Set([
   F.guestDebugControl,
@@ -27,6 +30,7 @@ const conditional = new Set([
   F.guestPmlIndex,
   F.linkPointer,
   F.guestSmbase,
+  ...pointerPlaces,
 ]);
 /** What nearly every exit changes and every hypervisor looks at. The others are rare: segments, tables, SYSENTER. */
 const hot = new Set([
@@ -92,6 +96,7 @@ export function merge(inner: Vmx, c: EntryContext, hardware: Vmx, parts: MergePa
   if ((c.entry & EntryControl.loadPat) === 0) vmcs02.set(F.guestPat, v.get64(At.pat));
   vmcs02.set(F.guestEfer, guestEfer(inner, c, c.guestCr0));
   vmcs02.set(F.eptPointer, parts.eptPointer02);
+  if (c.usesPae && !c.usesEpt) copyPointers(c, vmcs02);
   if (!parts.full) return;
   const needed = Secondary.ept | (vpid02 === 0 ? 0 : Secondary.vpid);
   const kept = c.secondary & ~(Secondary.pml | Secondary.vpid);
@@ -103,11 +108,18 @@ export function merge(inner: Vmx, c: EntryContext, hardware: Vmx, parts: MergePa
   vmcs02.set32(F.exitMsrLoadCount, 0);
 }
 
+/** Page-directory pointers of PAE paging, which a hypervisor without EPT leaves in memory. */
+function copyPointers({ x, vmcs }: EntryContext, vmcs02: Vmcs): void {
+  const table = Number(vmcs.get(F.guestCr3) & 0xffff_ffe0n);
+  for (let n = 0; n < pointerCount; n++) vmcs02.set(F.guestPdpte0 + n, x.v.space.read64(table + 8 * n));
+}
+
 /** From VMCS02 what the processor saved, as the guest's own exit controls have it. `full`: rare fields too. */
 export function sync(inner: Vmx, vmcs02: Vmcs, full: boolean): void {
   const { vmcs } = inner;
   const controls = vmcs.get32(F.exitControls);
   vmcs.copyFields(vmcs02, full ? guestPlaces : hotPlaces);
+  if (inner.v.usesPae && inner.wantsSecondary(Secondary.ept)) vmcs.copyFields(vmcs02, pointerPlaces);
   if ((controls & ExitControl.saveDebug) !== 0) vmcs.copyFields(vmcs02, [F.guestDr7, F.guestDebugControl]);
   if ((controls & ExitControl.savePat) !== 0) vmcs.copyFields(vmcs02, [F.guestPat]);
   if ((controls & ExitControl.saveEfer) !== 0) vmcs.copyFields(vmcs02, [F.guestEfer]);
@@ -116,6 +128,9 @@ export function sync(inner: Vmx, vmcs02: Vmcs, full: boolean): void {
   vmcs.set32(F.entryControls, entry | (vmcs02.get32(F.entryControls) & EntryControl.ia32e));
 }
 export const syncRare = (vmcs12: Vmcs, vmcs02: Vmcs): void => vmcs12.copyFields(vmcs02, rarePlaces);
+
+/** An IRET runs again that had ended their blocking. */
+export const blockNmis = (vmcs: Vmcs): void => vmcs.set32(F.guestInterruptibility, vmcs.get32(F.guestInterruptibility) | Blocking.nmi);
 
 /** An event for the next entry. */
 export function injectInto(vmcs: Vmcs, event: Interruption): void {

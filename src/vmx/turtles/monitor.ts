@@ -20,7 +20,17 @@ import type { TimerQueue } from '../../time/timers.ts';
 import { EntryContext } from '../checks/context.ts';
 import { Interruption as Information, Primary, Secondary } from '../controls.ts';
 import { examine, mayEnter, proceed } from '../entry.ts';
-import { loadExitMsrs, loadHostState, saveGuest, storeExitMsrs, traceExit, writeFailure, writeInformation } from '../exit.ts';
+import { purposeOf } from '../ept.ts';
+import {
+  loadExitMsrs,
+  loadHostState,
+  saveGuest,
+  storeExitMsrs,
+  traceExit,
+  unblockedNmis,
+  writeFailure,
+  writeInformation,
+} from '../exit.ts';
 import { Reason } from '../exit-reasons.ts';
 import { F } from '../fields.ts';
 import { common } from '../instructions.ts';
@@ -31,7 +41,7 @@ import { switchedPointer } from '../vm-functions.ts';
 import { Vmcs } from '../vmcs.ts';
 import { type Keeper, type Monitor, processorsVmx, Vmx, virtualVmx } from '../vmx.ts';
 import { MonitorMemory } from './memory.ts';
-import { injectInto, isHot, isRareState, merge, sync, syncRare } from './merge.ts';
+import { blockNmis, injectInto, isHot, isRareState, merge, sync, syncRare } from './merge.ts';
 import { isHypervisors } from './routing.ts';
 import { ComposedTables, identityTables, nobodysPage } from './tables.ts';
 import { ownedCr0, ownedCr4, prepareVmcs01 } from './vmcs01.ts';
@@ -304,14 +314,15 @@ export class Turtles implements Monitor, Keeper {
     const page = Number(physical >> 12n);
     const [low, high] = [Number(BigInt.asIntN(32, linear)), Number(BigInt.asIntN(32, linear >> 32n))];
     try {
-      const found = inner.ept.page(page, Number(physical & 0xfffn), (q & 2) !== 0, (q & 4) !== 0, (q & 0x100) !== 0, low, high);
+      const found = inner.ept.page(page, Number(physical & 0xfffn), (q & 2) !== 0, (q & 4) !== 0, purposeOf(q), low, high);
       const below = this.#memory.contains(found) ? nobodysPage : found;
       this.#tables.fill(inner.vmcs.get(F.eptPointer), page, below, inner.ept.granted);
     } catch (problem) {
       if (!(problem instanceof VmExit)) throw problem;
-      problem.during = exit.during;
+      problem.inPlaceOf(exit);
       return this.#reflect(problem);
     }
+    if (unblockedNmis(exit)) blockNmis(this.#vmcs02);
     this.#resumeNested(exit.during);
   }
   /** Back to the guest's guest, without its hypervisor. `event`: what was being delivered. */
