@@ -64,7 +64,7 @@ export abstract class LazyFlags extends WasmOps {
       this.#write('flagB', this.zeroExtend(b, size));
     }
     if (extended) this.#write('flagResult', extended);
-    this.kind = flagKind(rule, rule === 'logic' ? 64 : size, exact);
+    this.kind = flagKind(rule, rule === 'logic' && size < 32 ? 32 : size, exact);
   }
   override setFlagBits(bits: FlagBits<Node>): void {
     if (this.#areDead) return;
@@ -127,8 +127,10 @@ export abstract class LazyFlags extends WasmOps {
   fromVector(kind: FlagKind): void {
     if (kind.rule === 'vector') return;
     const word = this.wide(this.#read('flagWord'));
-    const top = this.shl(this.shr(word, this.constant(30)), this.constant(kind.size - 2));
-    const carries = this.or(top, this.and(word, this.constant(8)));
+    const { size } = kind;
+    // carry and overflow to the top of the operands; the word has adjust where they have it, and nothing else
+    const top = size === 64 ? this.shl(word, this.constant(32)) : this.shr(word, this.constant(32 - size));
+    const carries = size === 32 ? word : this.or(top, word);
     this.#write('flagA', kind.rule === 'sub' ? this.xor(carries, this.constant(-1)) : carries);
     this.#write('flagB', carries);
     this.kind = kind;
@@ -138,7 +140,7 @@ export abstract class LazyFlags extends WasmOps {
     if (sameKind(this.kind, kind)) return;
     if (kind.rule === 'vector') return this.toVector();
     if (this.kind.exact && !kind.exact) this.#write('flagResult', this.flagResult());
-    if (this.kind.rule === 'logic') {
+    if (this.kind.rule === 'logic' && kind.rule !== 'logic') {
       this.#write('flagA', this.constant(0));
       this.#write('flagB', this.constant(0));
     }
@@ -153,9 +155,9 @@ export abstract class LazyFlags extends WasmOps {
     if (rule === 'vector') return super.flag(name);
     switch (name) {
       case 'zero':
-        return exact && rule === 'sub' ? this.#compare('eq', false) : this.isZero(this.flagResult());
+        return exact && rule === 'sub' ? this.#compare('eq', false) : this.isZero(this.#signedResult());
       case 'sign':
-        return this.lts(this.flagResult(), this.constant(0));
+        return this.#isBelow(0);
       case 'parity':
         return this.parityOf(this.flagResult());
     }
@@ -177,12 +179,27 @@ export abstract class LazyFlags extends WasmOps {
         const up = rule === 'inc';
         if (name === 'adjust') return this.eq(this.and(this.flagResult(), this.constant(15)), this.constant(up ? 0 : 15));
         const edge = 1n << BigInt(size - 1);
-        return this.eq(this.flagResult(), this.constant(up ? -edge : edge - 1n));
+        return this.#resultIs(up ? -edge : edge - 1n);
       }
       case 'parts':
         if (name === 'adjust') return this.i32(0);
         return this.#bounded(name === 'carry' ? 'flagWord' : 'flagOverflow');
     }
+  }
+  /** The result as far as zero and sign go: of at most 32 bits where the kind says so. */
+  #signedResult(): Node {
+    const result = this.flagResult();
+    return this.kind.size <= 32 ? this.narrow(result) : result;
+  }
+  #resultIs(value: bigint): Node {
+    const result = this.#signedResult();
+    if (result.type === 'i64') return this.eq(result, this.constant(value));
+    return this.graph.node('i32', [Op.i32Eq], [result, this.i32(Number(value))], true, 1);
+  }
+  #isBelow(bound: 0 | 1): Node {
+    const result = this.#signedResult();
+    if (result.type === 'i64') return this.lts(result, this.constant(bound));
+    return this.graph.node('i32', [Op.i32LtS], [result, this.i32(bound)], true, 1);
   }
   /** A carry or overflow kept as 0 or 1. */
   #bounded(name: 'flagWord' | 'flagOverflow'): Node {
@@ -195,12 +212,10 @@ export abstract class LazyFlags extends WasmOps {
     let a = this.#read('flagA');
     let b = this.#read('flagB');
     if (swapped) [a, b] = [b, a];
-    if (size === 32) {
-      const op = { eq: Op.i32Eq, ltu: Op.i32LtU, lts: Op.i32LtS }[how];
-      return this.graph.node('i32', [op], [this.narrow(a), this.narrow(b)], true, 1);
-    }
-    if (how === 'lts') return this.lts(this.signExtend(a, size), this.signExtend(b, size));
-    return how === 'eq' ? this.eq(a, b) : this.ltu(a, b);
+    if (size === 64) return { eq: () => this.eq(a, b), ltu: () => this.ltu(a, b), lts: () => this.lts(a, b) }[how]();
+    const op = { eq: Op.i32Eq, ltu: Op.i32LtU, lts: Op.i32LtS }[how];
+    const operand = (value: Node): Node => this.narrow(how === 'lts' ? this.signExtend(value, size) : value);
+    return this.graph.node('i32', [op], [operand(a), operand(b)], true, 1);
   }
   override condition(code: number): Node {
     const { rule, exact } = this.kind;
@@ -215,7 +230,7 @@ export abstract class LazyFlags extends WasmOps {
           return code & 1 ? this.#compare('lts', true) : this.isZero(this.#compare('lts', true));
       }
     }
-    if (rule === 'logic' && code >> 1 === 7) return negated(this.lts(this.flagResult(), this.constant(1)));
+    if (rule === 'logic' && code >> 1 === 7) return negated(this.#isBelow(1));
     return super.condition(code);
   }
 

@@ -18,6 +18,7 @@ import { RegionLocals } from './region-locals.ts';
 import { RegionOps } from './region-ops.ts';
 import { ExitWord, exitWord, type Known, nothingKnown, type Surroundings } from './surroundings.ts';
 import { translate } from './trait.ts';
+import { VerifiedPages } from './verified-pages.ts';
 import { Windows } from './windows.ts';
 
 /** Flags that only POPF and the like can make differ from the result; see cpu/flags.ts. */
@@ -51,6 +52,7 @@ export class Region {
   readonly #mapOf: (page: number) => number;
   readonly #callIndex: (callee: Callee) => number;
   readonly #kinds: readonly (FlagKind | undefined)[];
+  readonly #verified: VerifiedPages;
   readonly #fuelNeeded: Int32Array;
   readonly #exitKinds: FlagKind[] = [vectorKind];
   /** The depth at which the labels of exits, loops and merges stand. */
@@ -87,6 +89,7 @@ export class Region {
     const order: number[] = [];
     for (const node of this.#structure.nodes) if (node !== dispatcher && !this.#isLanding(node)) order.push((node - 2) >> 1);
     this.#kinds = flagsOfBlocks(blocks, next, order);
+    this.#verified = new VerifiedPages(blocks, next, order);
     this.#fuelNeeded = this.#findFuel();
   }
 
@@ -235,7 +238,7 @@ export class Region {
       },
       goTo: (out, target, kind, retired) => {
         const to = nodeOf(target);
-        if (block && target !== block.returnTo) this.#checkPage(block, target, kind, retired, out);
+        if (block && !this.#verified.has((node - 1) >> 1, target)) this.#checkPage(target, kind, retired, out);
         if (!this.#isReachedInOneWay(to)) this.#spend(out, retired);
         const wanted = this.#kind(to);
         if (!sameKind(kind, wanted)) {
@@ -358,10 +361,9 @@ export class Region {
       .set(local);
   }
   /** Before control goes to another page: the TLB must have the code that was translated there. */
-  #checkPage(from: Block, to: number, kind: FlagKind, retired: number, out: Emitter): void {
+  #checkPage(to: number, kind: FlagKind, retired: number, out: Emitter): void {
     const target = this.blocks[to] as Block;
     const page = pageOf(target.offset);
-    if (page === pageOf(from.offset)) return;
     pageIsElsewhere(out, this.#locals, page, this.#mapOf(page));
     this.#open(out, hinted(Op.if, 'unlikely'));
     this.#exit(out, kind, exitWord(Outcome.goOn, retired, target.offset));

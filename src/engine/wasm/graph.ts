@@ -98,6 +98,21 @@ function isWithin(value: Node, node: Node): boolean {
   return false;
 }
 
+/** Comparisons, and those that hold where they do not. */
+const opposites: Partial<Record<number, number>> = {
+  [Op.i32Eq]: Op.i32Ne,
+  [Op.i32Ne]: Op.i32Eq,
+  [Op.i64Eq]: Op.i64Ne,
+  [Op.i64Ne]: Op.i64Eq,
+  [Op.i32LtS]: Op.i32GeS,
+  [Op.i32GeS]: Op.i32LtS,
+  [Op.i32LtU]: Op.i32GeU,
+  [Op.i32GeU]: Op.i32LtU,
+  [Op.i64LtS]: Op.i64GeS,
+  [Op.i64GeS]: Op.i64LtS,
+  [Op.i64LtU]: Op.i64GeU,
+  [Op.i64GeU]: Op.i64LtU,
+};
 export class Graph {
   readonly #host: GraphHost;
   #current: Statement[] = [];
@@ -114,6 +129,13 @@ export class Graph {
     for (const a of args) a.uses++;
     this.#current.push(node);
     return node;
+  }
+  /** 1 where the value is 0: of a comparison, another one. */
+  isZero(a: Node): Node {
+    const [op = 0] = a.code;
+    const opposite = a.code.length === 1 ? opposites[op] : undefined;
+    if (opposite !== undefined) return this.node('i32', [opposite], a.args, true, 1);
+    return this.node('i32', [a.type === 'i32' ? Op.i32Eqz : Op.i64Eqz], [a], true, 1);
   }
   constant(type: 'i32' | 'i64', value: bigint): Node {
     const { code, unsigned, bits } = constantOf(type, value);

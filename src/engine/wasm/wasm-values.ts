@@ -6,6 +6,7 @@ import { Op } from './opcodes.ts';
 const masks: Readonly<Record<Size, bigint>> = { 8: 0xffn, 16: 0xffffn, 32: 0xffff_ffffn, 64: 0xffff_ffff_ffff_ffffn };
 
 type Fold = (a: bigint, b: bigint) => bigint;
+const extension: readonly number[] = [Op.i64ExtendI32U];
 const signed = (a: bigint): bigint => BigInt.asIntN(64, a);
 /** Operations on two constants, unsigned 64-bit. */
 const foldable: Partial<Record<number, Fold>> = {
@@ -19,6 +20,14 @@ const foldable: Partial<Record<number, Fold>> = {
   [Op.i64ShrS]: (a, b) => signed(a) >> (b & 63n),
 };
 
+/** The same of 32 bits, for operands that have no more: V8's first compiler joins these with their branch. Signs are for those of 31. */
+const narrowed: Partial<Record<number, number>> = {
+  [Op.i64Eq]: Op.i32Eq,
+  [Op.i64Ne]: Op.i32Ne,
+  [Op.i64LtU]: Op.i32LtU,
+  [Op.i64LtS]: Op.i32LtS,
+};
+
 const comparisons: Partial<Record<number, (a: bigint, b: bigint) => boolean>> = {
   [Op.i64Eq]: (a, b) => a === b,
   [Op.i64Ne]: (a, b) => a !== b,
@@ -26,21 +35,26 @@ const comparisons: Partial<Record<number, (a: bigint, b: bigint) => boolean>> = 
   [Op.i64LtS]: (a, b) => signed(a) < signed(b),
 };
 
+const isNarrow = (a: Node): boolean => a.type === 'i32' || a.bits <= 32;
+
 export abstract class WasmValues {
   abstract readonly graph: Graph;
 
   wide(a: Node): Node {
     if (a.type === 'i64') return a;
     if (a.constant !== undefined) return this.constant(a.constant & 0xffff_ffffn);
-    return this.graph.node('i64', [Op.i64ExtendI32U], [a], true, a.bits);
+    return this.graph.node('i64', extension, [a], true, a.bits);
   }
   narrow(a: Node): Node {
     if (a.constant !== undefined && a.type === 'i64') return this.graph.constant('i32', BigInt.asIntN(32, a.constant));
-    return a.type === 'i32' ? a : this.graph.node('i32', [Op.i32WrapI64], [a], true, 32);
+    if (a.type === 'i32') return a;
+    const [inner] = a.args;
+    if (inner && a.code === extension) return inner;
+    return this.graph.node('i32', [Op.i32WrapI64], [a], true, Math.min(a.bits, 32));
   }
   /** As a condition: any value but zero. */
   protected truth(a: Node): Node {
-    return a.type === 'i32' ? a : this.graph.node('i32', [Op.i64Ne], [a, this.constant(0)], true, 1);
+    return isNarrow(a) ? this.narrow(a) : this.graph.node('i32', [Op.i64Ne], [a, this.constant(0)], true, 1);
   }
   protected binary(op: number, a: Node, b: Node, bits = 64): Node {
     const x = this.wide(a);
@@ -56,6 +70,9 @@ export abstract class WasmValues {
   }
   protected compare(op: number, a: Node, b: Node): Node {
     if (a.constant !== undefined && b.constant !== undefined) return this.i32(comparisons[op]?.(a.constant, b.constant) ? 1 : 0);
+    const most = op === Op.i64LtS ? 31 : 32;
+    const narrow = a.bits <= most && b.bits <= most ? narrowed[op] : undefined;
+    if (narrow !== undefined) return this.graph.node('i32', [narrow], [this.narrow(a), this.narrow(b)], true, 1);
     return this.graph.node('i32', [op], [this.wide(a), this.wide(b)], true, 1);
   }
   i32(value: number): Node {
@@ -97,9 +114,11 @@ export abstract class WasmValues {
     return this.logic(Op.i64Xor, Op.i32Xor, a, b, Math.max(a.bits, b.bits));
   }
   shl(a: Node, n: Node): Node {
+    if (n.constant === 0n) return this.wide(a);
     return this.binary(Op.i64Shl, a, n);
   }
   shr(a: Node, n: Node): Node {
+    if (n.constant === 0n) return this.wide(a);
     return this.binary(Op.i64ShrU, a, n, n.constant === undefined ? a.bits : Math.max(1, a.bits - Number(n.constant & 63n)));
   }
   sar(a: Node, n: Node): Node {
@@ -133,7 +152,8 @@ export abstract class WasmValues {
   zeroExtend(a: Node, size: Size): Node {
     const wide = this.wide(a);
     if (wide.constant !== undefined) return this.constant(wide.constant & masks[size]);
-    return wide.bits <= size ? wide : this.binary(Op.i64And, wide, this.constant(masks[size]), size);
+    if (wide.bits <= size) return wide;
+    return size === 32 ? this.wide(this.narrow(wide)) : this.binary(Op.i64And, wide, this.constant(masks[size]), size);
   }
   signExtend(a: Node, size: Size): Node {
     const wide = this.wide(a);
@@ -155,7 +175,7 @@ export abstract class WasmValues {
   }
   isZero(a: Node): Node {
     if (a.constant !== undefined) return this.i32(a.constant === 0n ? 1 : 0);
-    return this.graph.node('i32', [a.type === 'i32' ? Op.i32Eqz : Op.i64Eqz], [a], true, 1);
+    return this.graph.isZero(isNarrow(a) ? this.narrow(a) : a);
   }
   select(condition: Node, a: Node, b: Node): Node {
     return this.graph.node('i64', [Op.select], [this.wide(a), this.wide(b), this.truth(condition)], true, Math.max(a.bits, b.bits));
