@@ -6,7 +6,7 @@ import type { Size } from '../../isa/ops.ts';
 
 export interface FlagKind {
   /**
-   * vector: as in the state. add, sub: operands and result. logic: the result alone, of at most 32 bits or of 64. inc, dec: the result and the carry of before.
+   * vector: as in the state. add, sub: operands and result. logic: the result alone. inc, dec: the result and the carry of before.
    * parts: carry, overflow and result; adjust is clear.
    */
   readonly rule: 'vector' | 'add' | 'sub' | 'logic' | 'inc' | 'dec' | 'parts';
@@ -24,7 +24,6 @@ export const sameKind = (a: FlagKind, b: FlagKind): boolean => a.rule === b.rule
 export function meet(a: FlagKind, b: FlagKind): FlagKind {
   if (sameKind(a, b)) return a;
   if (a.rule === b.rule && a.size === b.size) return flagKind(a.rule, a.size);
-  if (a.rule === 'logic' && b.rule === 'logic') return flagKind('logic', 64);
   return vectorKind;
 }
 

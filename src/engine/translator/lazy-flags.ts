@@ -64,7 +64,7 @@ export abstract class LazyFlags extends WasmOps {
       this.#write('flagB', this.zeroExtend(b, size));
     }
     if (extended) this.#write('flagResult', extended);
-    this.kind = flagKind(rule, rule === 'logic' && size < 32 ? 32 : size, exact);
+    this.kind = flagKind(rule, rule === 'logic' ? 64 : size, exact);
   }
   override setFlagBits(bits: FlagBits<Node>): void {
     if (this.#areDead) return;
@@ -140,7 +140,7 @@ export abstract class LazyFlags extends WasmOps {
     if (sameKind(this.kind, kind)) return;
     if (kind.rule === 'vector') return this.toVector();
     if (this.kind.exact && !kind.exact) this.#write('flagResult', this.flagResult());
-    if (this.kind.rule === 'logic' && kind.rule !== 'logic') {
+    if (this.kind.rule === 'logic') {
       this.#write('flagA', this.constant(0));
       this.#write('flagB', this.constant(0));
     }
@@ -155,9 +155,9 @@ export abstract class LazyFlags extends WasmOps {
     if (rule === 'vector') return super.flag(name);
     switch (name) {
       case 'zero':
-        return exact && rule === 'sub' ? this.#compare('eq', false) : this.isZero(this.#signedResult());
+        return exact && rule === 'sub' ? this.#compare('eq', false) : this.isZero(this.flagResult());
       case 'sign':
-        return this.#isBelow(0);
+        return this.lts(this.flagResult(), this.constant(0));
       case 'parity':
         return this.parityOf(this.flagResult());
     }
@@ -179,27 +179,12 @@ export abstract class LazyFlags extends WasmOps {
         const up = rule === 'inc';
         if (name === 'adjust') return this.eq(this.and(this.flagResult(), this.constant(15)), this.constant(up ? 0 : 15));
         const edge = 1n << BigInt(size - 1);
-        return this.#resultIs(up ? -edge : edge - 1n);
+        return this.eq(this.flagResult(), this.constant(up ? -edge : edge - 1n));
       }
       case 'parts':
         if (name === 'adjust') return this.i32(0);
         return this.#bounded(name === 'carry' ? 'flagWord' : 'flagOverflow');
     }
-  }
-  /** The result as far as zero and sign go: of at most 32 bits where the kind says so. */
-  #signedResult(): Node {
-    const result = this.flagResult();
-    return this.kind.size <= 32 ? this.narrow(result) : result;
-  }
-  #resultIs(value: bigint): Node {
-    const result = this.#signedResult();
-    if (result.type === 'i64') return this.eq(result, this.constant(value));
-    return this.graph.node('i32', [Op.i32Eq], [result, this.i32(Number(value))], true, 1);
-  }
-  #isBelow(bound: 0 | 1): Node {
-    const result = this.#signedResult();
-    if (result.type === 'i64') return this.lts(result, this.constant(bound));
-    return this.graph.node('i32', [Op.i32LtS], [result, this.i32(bound)], true, 1);
   }
   /** A carry or overflow kept as 0 or 1. */
   #bounded(name: 'flagWord' | 'flagOverflow'): Node {
@@ -230,7 +215,7 @@ export abstract class LazyFlags extends WasmOps {
           return code & 1 ? this.#compare('lts', true) : this.isZero(this.#compare('lts', true));
       }
     }
-    if (rule === 'logic' && code >> 1 === 7) return negated(this.#isBelow(1));
+    if (rule === 'logic' && code >> 1 === 7) return negated(this.lts(this.flagResult(), this.constant(1)));
     return super.condition(code);
   }
 
