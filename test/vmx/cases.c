@@ -8,7 +8,7 @@ int vm_enter(int resume);
 G(vmcall) G(cpuid) G(hlt) G(invd) G(wbinvd) G(invlpg) G(rdpmc) G(rdtsc) G(rdtscp) G(pause) G(rdmsr) G(wrmsr) G(in8) G(in16) G(out32) G(outsb) G(repinsw)
 G(mov_to_cr0) G(mov_to_cr3) G(mov_from_cr3) G(mov_to_cr4) G(mov_from_cr0) G(mov_from_cr4) G(mov_to_cr8) G(mov_from_cr8) G(clts) G(lmsw) G(mov_to_dr7) G(mov_from_dr0)
 G(xsetbv) G(vmclear) G(vmptrld) G(vmptrst) G(vmxon) G(vmread) G(vmread_mem) G(vmwrite) G(vmlaunch) G(vmresume) G(vmxoff) G(invept) G(invvpid) G(sgdt) G(lidt) G(str) G(lldt)
-G(rdrand) G(int3) G(ud2) G(div) G(gp) G(load) G(store) G(call_rsi) G(nop) G(sti_nop) G(loop) G(int20) G(popf_tf) G(iret) G(vmfunc) G(load32) G(store32) G(movss_cpuid) G(movss_nop) G(iret_only) G(iret_gp)
+G(rdrand) G(int3) G(ud2) G(div) G(gp) G(load) G(store) G(call_rsi) G(nop) G(sti_nop) G(loop) G(int20) G(popf_tf) G(iret) G(vmfunc) G(load32) G(store32) G(movss_cpuid) G(movss_nop) G(lss_nop) G(iret_only) G(iret_gp)
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 enum {

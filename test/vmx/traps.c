@@ -34,6 +34,10 @@ static void pending_traps(void) {
   base(g_movss_nop); REG(RAX, 0x10); vmwrite(G_RFLAGS, 2 | TF); vmwrite(EXCEPTIONS, 1 << 1);
   expect("a single step after MOV SS and one instruction more", "outcome", outcome(0), 0);
   expect("a single step after MOV SS and one instruction more: RIP", "RIP", vmread(G_RIP), address(g_movss_nop) + 3);
+  page[0] = page[1] = page[2] = page[3] = page[5] = 0; page[4] = 0x10;
+  base(g_lss_nop); REG(RSI, address(page)); vmwrite(G_RFLAGS, 2 | TF); vmwrite(EXCEPTIONS, 1 << 1);
+  expect("LSS holds back nothing", "outcome", outcome(0), 0);
+  expect("LSS holds back nothing: RIP", "RIP", vmread(G_RIP), address(g_lss_nop) + 3);
   base(g_nop); vmwrite(G_RFLAGS, 2 | TF); vmwrite(EXCEPTIONS, 1 << 1); vmwrite(BLOCKING, MOV_SS_BLOCKING); vmwrite(PENDING_DEBUG, SINGLE_STEP);
   expect("an entry with a pending step and blocking by MOV SS", "outcome", outcome(0), 0);
   expect("an entry with a pending step and blocking by MOV SS: RIP", "RIP", vmread(G_RIP), address(g_nop) + 1);

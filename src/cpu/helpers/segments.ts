@@ -125,9 +125,10 @@ export const segmentHelpers: Helpers<
     }
   },
   segmentSelector: (p, index) => BigInt(p.v.get(At.segmentSelector, Number(index)) & 0xffff),
-  loadSegment(p, index, selector) {
+  /** `far`: with a pointer into it, which leaves no moment in which the stack is none (LSS). SDM 3A, 6.8.3. */
+  loadSegment(p, index, selector, far) {
     loadSegment(p, Number(index), Number(selector & 0xffffn));
-    if (Number(index) !== Segment.ss) return;
+    if (Number(index) !== Segment.ss || far === 1n) return;
     p.v.set64(At.interruptShadow, p.v.nextIp);
     p.v.set64(At.stackShadow, p.v.nextIp);
   },

@@ -83,7 +83,7 @@ const loadFar =
   (segment: number): Meaning =>
   (o, { size }, target, memory) => {
     const offset = o.load(memory.address(), size);
-    o.helper('loadSegment', o.constant(segment), o.load(memory.address(size / 8), 16));
+    o.helper('loadSegment', o.constant(segment), o.load(memory.address(size / 8), 16), o.constant(1));
     target.write(offset);
     o.exitNext();
   };
