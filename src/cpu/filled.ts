@@ -1,6 +1,6 @@
 /** Which entries of the software TLBs are filled, so that a flush costs what is in use. Global pages outlive a change of CR3 (SDM 3A, 4.10.2.4). */
 import type { JumpLevels } from './jump-epochs.ts';
-import { LargePages, type PageBits } from './large-pages.ts';
+import { type LargePageBits, LargePages, type PageBits } from './large-pages.ts';
 import { tlbEntryWords, userCode } from './state.ts';
 
 const pageBits = 12;
@@ -75,7 +75,7 @@ export class FilledEntries {
     this.#hasLocalKernel ||= !global && (mode & userCode) === 0;
   }
   /** A piece of a large page is translated. */
-  noteLarge(low: number, high: number, bits: 22 | 30, global: boolean): void {
+  noteLarge(low: number, high: number, bits: LargePageBits, global: boolean): void {
     this.#large[global ? 'global' : 'local'].note(low, high, bits);
   }
   /** What goes with an address when its translation is to go. */

@@ -6,6 +6,7 @@
 /** Bits of an address within what goes together: a page of 4 KiB, 4 MiB with pages of 2 or 4, a page of 1 GiB. */
 export const PageBits = { small: 12, large: 22, gigantic: 30 } as const;
 export type PageBits = (typeof PageBits)[keyof typeof PageBits];
+export type LargePageBits = Exclude<PageBits, typeof PageBits.small>;
 
 const places = 1024;
 
@@ -14,7 +15,7 @@ export class LargePages {
   readonly #bits = { [PageBits.large]: new Uint8Array(places), [PageBits.gigantic]: new Uint8Array(places) };
   #any = false;
 
-  note(low: number, high: number, bits: 22 | 30): void {
+  note(low: number, high: number, bits: LargePageBits): void {
     this.#any = true;
     this.#bits[bits][placeOf(low, high, bits)] = 1;
   }

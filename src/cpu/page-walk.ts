@@ -65,11 +65,9 @@ const reservedInPointer = 0xffff_ff00_0000_01e6n;
 export const isLegalPointer = (pointer: bigint): boolean => (pointer & 1n) === 0n || (pointer & reservedInPointer) === 0n;
 /** Page-directory pointers of PAE paging. */
 export const pointerCount = 4;
-/** Whether the page-directory pointers at a physical address may be loaded. */
-export function areLegalPointers(space: GuestSpace, address: number): boolean {
-  for (let n = 0; n < pointerCount; n++) if (!isLegalPointer(space.read64(address + 8 * n))) return false;
-  return true;
-}
+/** The page-directory pointers that CR3 names, in physical memory. */
+export const pointersAt = (space: GuestSpace, cr3: number): readonly bigint[] =>
+  Array.from({ length: pointerCount }, (_, n) => space.read64(cr3 - (cr3 % 32) + 8 * n));
 
 /** A page whose accesses are not plain ones: the APIC-access page of a guest of the guest. `read` and `write` may throw a VM exit instead. */
 export interface GuardedPage {
@@ -227,8 +225,10 @@ export class PageWalk {
     const v = this.#v;
     const offset = cr3 & 0xfe0;
     const page = this.second ? this.second.page(cr3 >>> 12, offset, false, false, 'pointers', 0, 0) : cr3 >>> 12;
-    if (!areLegalPointers(v.space, page * pageBytes + offset)) return false;
-    for (let n = 0; n < pointerCount; n++) v.set64(At.pdpte, v.space.read64(page * pageBytes + offset + 8 * n), n);
+    if (page === this.guardedPage) this.guarded?.refuse(offset, 'walk');
+    const pointers = pointersAt(v.space, page * pageBytes + offset);
+    if (!pointers.every(isLegalPointer)) return false;
+    for (const [n, pointer] of pointers.entries()) v.set64(At.pdpte, pointer, n);
     return true;
   }
   /** The page directory of PAE paging for an address. Pointers have no rights and no accessed bit. */

@@ -39,7 +39,7 @@ export const stateLayout = layout([
   /** The same place when MOV SS or POP SS cast the shadow. */
   ['stackShadow', 8],
   ['cpl', 4],
-  /** Which set of TLB banks is in use, as a byte offset: see cpu/tlb-contexts.ts. */
+  /** Which set of TLB banks is in use, as a byte offset: see cpu/address-spaces.ts. */
   ['tlbContext', 4],
   ['tlbRead', 4],
   ['tlbWrite', 4],

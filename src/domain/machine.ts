@@ -281,7 +281,8 @@ export class Machine {
     this.counts.faults++;
     traceFault(this.#trace, v, fault);
     v.jump(v.ip);
-    this.#guarded(() => deliver(this.processor, { type: EventType.exception, ...fault }));
+    const { vector, error, address, unblockedNmis } = fault;
+    this.#guarded(() => deliver(this.processor, { type: EventType.exception, vector, error, address, unblockedNmis }));
   }
   #debug(causes: number): void {
     const { v } = this.processor;

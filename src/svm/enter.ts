@@ -4,7 +4,7 @@ import { legalCr4 } from '../cpu/control.ts';
 import { protection } from '../cpu/fault.ts';
 import { deliver, EventType, type Interruption } from '../cpu/interrupts.ts';
 import { legalEfer } from '../cpu/msr.ts';
-import { areLegalPointers } from '../cpu/page-walk.ts';
+import { isLegalPointer, pointersAt } from '../cpu/page-walk.ts';
 import { At, Cr0, Cr4, Efer, Flag, Rights } from '../cpu/state.ts';
 import { VmExit } from '../cpu/vm-exit.ts';
 import { ExitCode } from './exit-codes.ts';
@@ -74,7 +74,7 @@ function hasBadPointers({ v, vmcb }: Svm): boolean {
   const [efer, cr0, cr4] = [vmcb.get64(Save.efer), vmcb.get64(Save.cr0), vmcb.get64(Save.cr4)];
   const usesPae = (cr0 & 0x8000_0000n) !== 0n && (cr4 & BigInt(Cr4.pae)) !== 0n && (efer & BigInt(Efer.lme)) === 0n;
   const isNested = (vmcb.get64(Control.nested) & nestedPagingBit) !== 0n;
-  return usesPae && !isNested && !areLegalPointers(v.space, Number(vmcb.get64(Save.cr3) & 0xffff_ffe0n));
+  return usesPae && !isNested && !pointersAt(v.space, Number(vmcb.get64(Save.cr3) & 0xffff_ffffn)).every(isLegalPointer);
 }
 function isEvent(event: number): boolean {
   const [type, vector] = [(event >>> 8) & 7, event & 0xff];

@@ -98,21 +98,22 @@ function isWithin(value: Node, node: Node): boolean {
   return false;
 }
 
-/** Comparisons, and those that hold where they do not. */
-const opposites: Partial<Record<number, number>> = {
-  [Op.i32Eq]: Op.i32Ne,
-  [Op.i32Ne]: Op.i32Eq,
-  [Op.i64Eq]: Op.i64Ne,
-  [Op.i64Ne]: Op.i64Eq,
-  [Op.i32LtS]: Op.i32GeS,
-  [Op.i32GeS]: Op.i32LtS,
-  [Op.i32LtU]: Op.i32GeU,
-  [Op.i32GeU]: Op.i32LtU,
-  [Op.i64LtS]: Op.i64GeS,
-  [Op.i64GeS]: Op.i64LtS,
-  [Op.i64LtU]: Op.i64GeU,
-  [Op.i64GeU]: Op.i64LtU,
-};
+/** Comparisons, with those that hold where they do not. */
+const pairs = [
+  [Op.i32Eq, Op.i32Ne],
+  [Op.i64Eq, Op.i64Ne],
+  [Op.i32LtS, Op.i32GeS],
+  [Op.i32LtU, Op.i32GeU],
+  [Op.i64LtS, Op.i64GeS],
+  [Op.i64LtU, Op.i64GeU],
+] as const;
+const opposites: Partial<Record<number, number>> = Object.fromEntries(
+  pairs.flatMap(([op, opposite]) => [
+    [op, opposite],
+    [opposite, op],
+  ]),
+);
+
 export class Graph {
   readonly #host: GraphHost;
   #current: Statement[] = [];

@@ -57,8 +57,9 @@ const scan: Step = (o, form) => {
   advance(o, form, 7);
 };
 /** Permission, and a hypervisor's wish, come before what may be wrong with the memory. SDM 3C, 26.1.1. */
-const checkPort = (o: Parameters<Step>[0], size: Size, input: boolean): void =>
-  void o.helper('checkPort', o.register(2, 16), o.constant(size), o.constant(input ? 1 : 0));
+function checkPort<V>(o: Ops<V>, size: Size, input: boolean): void {
+  o.helper('checkPort', o.register(2, 16), o.constant(size), o.constant(input ? 1 : 0));
+}
 const input: Step = (o, form) => {
   const size: Size = form.size === 64 ? 32 : form.size;
   const address = o.linear(0, o.register(7, form.addressSize), size / 8, true);

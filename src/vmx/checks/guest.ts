@@ -1,5 +1,5 @@
 /** Checks on the guest-state area; a failure is an exit with reason 33. SDM 3C, 27.3.1. */
-import { areLegalPointers, isLegalPointer, pointerCount } from '../../cpu/page-walk.ts';
+import { isLegalPointer, pointerCount, pointersAt } from '../../cpu/page-walk.ts';
 import { Cr0, Cr4, Efer, Segment } from '../../cpu/state.ts';
 import { noVmcs } from '../../cpu/vcpu.ts';
 import { vmcsRevision } from '../capabilities.ts';
@@ -96,7 +96,7 @@ function isLink(c: EntryContext): boolean {
 /** PAE paging: the four entries come from the fields under EPT, otherwise from memory. */
 function hasPdptes(c: EntryContext): boolean {
   if (!c.usesPae) return true;
-  if (!c.usesEpt) return areLegalPointers(c.x.v.space, Number(c.vmcs.get(F.guestCr3) & 0xffff_ffe0n));
+  if (!c.usesEpt) return pointersAt(c.x.v.space, Number(c.vmcs.get(F.guestCr3) & 0xffff_ffffn)).every(isLegalPointer);
   for (let n = 0; n < pointerCount; n++) if (!isLegalPointer(c.vmcs.get(F.guestPdpte0 + n))) return false;
   return true;
 }

@@ -4,7 +4,7 @@
  */
 
 import type { Interruption } from '../../cpu/interrupts.ts';
-import { pointerCount } from '../../cpu/page-walk.ts';
+import { pointerCount, pointersAt } from '../../cpu/page-walk.ts';
 import { At } from '../../cpu/state.ts';
 import type { EntryContext } from '../checks/context.ts';
 import { Blocking, EntryControl, ExitControl, Primary, Secondary } from '../controls.ts';
@@ -110,8 +110,8 @@ export function merge(inner: Vmx, c: EntryContext, hardware: Vmx, parts: MergePa
 
 /** Page-directory pointers of PAE paging, which a hypervisor without EPT leaves in memory. */
 function copyPointers({ x, vmcs }: EntryContext, vmcs02: Vmcs): void {
-  const table = Number(vmcs.get(F.guestCr3) & 0xffff_ffe0n);
-  for (let n = 0; n < pointerCount; n++) vmcs02.set(F.guestPdpte0 + n, x.v.space.read64(table + 8 * n));
+  const pointers = pointersAt(x.v.space, Number(vmcs.get(F.guestCr3) & 0xffff_ffffn));
+  for (const [n, pointer] of pointers.entries()) vmcs02.set(F.guestPdpte0 + n, pointer);
 }
 
 /** From VMCS02 what the processor saved, as the guest's own exit controls have it. `full`: rare fields too. */
