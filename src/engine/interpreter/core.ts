@@ -1,17 +1,17 @@
 /**
- * The interpreter's fixed part: the dispatch loop, the lookup of code by address, and memory access through the software TLB.
+ * The interpreter's fixed part: the lookup of code by address, and memory access through the software TLB.
  * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
  */
 import { codeTlbMask, codeTlbOffset, codeTlbSpread, emptyBankOffset, offsetOf, secondPlaceOffset, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
 import { Imports, ModuleBuilder, typeByte, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
-import { call, callIndirect, codeOf, get, i32, i64, memoryCode, set, simdMemoryCode, tee } from '../wasm/pieces.ts';
+import { call, codeOf, get, i32, i64, memoryCode, set, simdMemoryCode, tee } from '../wasm/pieces.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
 import { addX87Functions } from './core-x87.ts';
 import { cache, cachedRecord, isCached } from './jump-cache.ts';
-import { asItself, countHandler, gotoHandler, longCode, missedBit, Outcome, outcomeMax, Record } from './record.ts';
+import { asItself, gotoHandler, Record } from './record.ts';
 
 const load32 = (offset: number): readonly number[] => memoryCode(Op.i32Load, offset);
 const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, offset);
@@ -71,18 +71,14 @@ const exchange = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: number, t
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
 
-/** With `profile`, every place where a region leaves an instruction to the interpreter is reported. */
-export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
+export function coreModule(): Uint8Array<ArrayBuffer> {
   const imports = new Imports();
   imports.memory();
-  imports.table();
   const slow: Partial<globalThis.Record<string, number>> = {};
   for (const name of coreImports) slow[name] = imports.function(name, { parameters: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const floatSlow = imports.function('helper:float/4', { parameters: ['i64', 'i64', 'i64', 'i64'], results: ['i64'] });
   const legacyHelpers = Object.fromEntries(legacyNames.map((name) => [name, imports.function(`helper:${name}/${legacyParameters[name]}`, { parameters: Array.from({ length: legacyParameters[name] }, () => 'i64' as const), results: ['i64'] })]));
   const hot = imports.function('hot', { parameters: ['i32'], results: [] });
-  const left = profile ? imports.function('left', { parameters: ['i32', 'i32', 'i32'], results: [] }) : 0;
-  const handler = imports.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const module = new ModuleBuilder(imports);
   const callSlow = (name: (typeof coreImports)[number]): readonly number[] => call(slow[name] ?? 0);
 
@@ -129,42 +125,12 @@ export function coreModule(profile: boolean): Uint8Array<ArrayBuffer> {
       ...codeOf((out) => isCached(out, { ip: 4, entry: 2 })), Op.drop, ...codeOf((out) => cache(out, { ip: 4, entry: 2 }, 3)), ...get(3),
     ],
   });
-  const lookup = module.add({
+  module.add({
     name: 'lookup', signature: { parameters: ['i32'], results: ['i32'] }, locals: ['i64', 'i32'],
     code: [
       ...get(0), ...load64(offsetOf('ip')), ...set(1),
       ...codeOf((out) => isCached(out, { ip: 1, entry: 2 })), Op.if, 0x40, ...codeOf((out) => cachedRecord(out, { ip: 1, entry: 2 })), Op.return, Op.end,
       ...get(0), ...call(search),
-    ],
-  });
-
-  // run(state, record): until the fuel is spent or a handler leaves. A handler gives the next record, 0 to leave, or an `Outcome`.
-  // locals: 2 fuel, 3 what to dispatch to
-  module.add({
-    name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i32', ...(profile ? (['i32'] as const) : [])],
-    code: [
-      ...get(1), ...set(3),
-      Op.loop, 0x40,
-      ...get(0), ...get(3), ...i32(-8), Op.i32And, ...tee(1), ...store32(offsetOf('record')),
-      ...get(0), ...load32(offsetOf('fuel')), ...i32(1), Op.i32Sub, ...tee(2), ...i32(0), Op.i32LtS, Op.if, 0x40, Op.return, Op.end,
-      ...get(0), ...get(2), ...store32(offsetOf('fuel')),
-      ...get(0), ...get(1), ...get(3), ...memoryCode(Op.i32Load16U, Record.handler), ...callIndirect(handler),
-      ...tee(3), ...i32(outcomeMax), Op.i32GtU, Op.brIf, 0,
-      ...get(3), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
-      ...get(3), ...i32(missedBit), Op.i32And, Op.if, 0x40,
-      ...get(0), ...get(0), ...load32(offsetOf('misses')), ...i32(1), Op.i32Add, ...store32(offsetOf('misses')), ...get(0), ...get(1), ...store32(offsetOf('missedIn')),
-      Op.end,
-      ...(profile ? [...get(1), ...set(5)] : []),
-      ...get(0), ...call(lookup), ...tee(1), Op.i32Eqz, Op.if, 0x40, Op.return, Op.end,
-      // where regions are left for, entries are counted: that place may have been the middle of a trace so far
-      ...get(1), ...load32(Record.handler), ...tee(4), ...i32(16), Op.i32Rotl, ...get(4), Op.i32Eq, Op.if, 0x40, // the instruction's own
-      ...get(3), ...i32(Outcome.goOn), Op.i32Eq, ...get(1), ...load32(Record.page), ...i32(3), Op.i32And, ...i32(longCode), Op.i32Eq, Op.i32And,
-      Op.if, 0x40, ...get(1), ...i32(countHandler), ...memoryCode(Op.i32Store16, Record.handler), Op.end,
-      Op.end,
-      ...(profile ? [...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...get(5), ...get(2), ...i32(1), Op.i32Add, ...get(0), ...load32(offsetOf('fuel')), Op.i32Sub, ...call(left)] : []),
-      ...get(1), ...get(3), ...i32(asItself), Op.i32And, Op.i32Or, ...set(3),
-      Op.br, 0,
-      Op.end,
     ],
   });
 

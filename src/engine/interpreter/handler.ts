@@ -4,11 +4,14 @@ import { Bug } from '../../base/assert.ts';
 import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { Meaning, Operand, Size } from '../../isa/ops.ts';
-import type { Node } from '../wasm/graph.ts';
+import type { Emitter } from '../wasm/emitter.ts';
+import type { GraphHost, Node } from '../wasm/graph.ts';
 import type { FunctionBody } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
 import type { Callee } from './callees.ts';
-import { HandlerOps, type Notes } from './handler-ops.ts';
+import { FunctionOps } from './function-ops.ts';
+import type { HandlerOps, Notes, Place } from './handler-ops.ts';
+import { LoopOps, type WayOn } from './loop-ops.ts';
 import { Record } from './record.ts';
 
 const meaningNumbers = new WeakMap<Meaning, number>();
@@ -69,6 +72,8 @@ class RecordOperand implements Operand<Node> {
   readonly isMemory: boolean;
   readonly #o: HandlerOps;
   readonly #kind: DecodedOperand['kind'];
+  /** Of a register. */
+  readonly #place: Place;
   readonly #field: number;
   readonly #number: number;
   readonly #decoded: Decoded;
@@ -82,6 +87,7 @@ class RecordOperand implements Operand<Node> {
     this.#o = o;
     this.#kind = operand.kind;
     this.#field = Record.operands + 2 * position;
+    this.#place = o.stateAt(this.#field);
     this.#number = operand.number;
     this.#decoded = decoded;
   }
@@ -97,7 +103,7 @@ class RecordOperand implements Operand<Node> {
     switch (this.#kind) {
       case 'register':
       case 'high':
-        return o.loadAt(o.stateAt(this.#field), this.size as Size);
+        return o.loadAt(this.#place, this.size as Size);
       case 'memory': {
         const address = this.#address(write);
         if (this.size === 128) return o.load128(address);
@@ -112,9 +118,9 @@ class RecordOperand implements Operand<Node> {
       case 'debug':
         return o.helper('readDebug', o.record16(this.#field));
       case 'xmm':
-        return this.size === 128 ? o.vectorAt(o.stateAt(this.#field)) : o.loadAt(o.stateAt(this.#field), this.size as Size);
+        return this.size === 128 ? o.vectorAt(this.#place) : o.loadAt(this.#place, this.size as Size);
       case 'mmx':
-        return o.loadAt(o.stateAt(this.#field), this.size as Size);
+        return o.loadAt(this.#place, this.size as Size);
     }
   }
   write(value: Node): void {
@@ -122,11 +128,11 @@ class RecordOperand implements Operand<Node> {
     switch (this.#kind) {
       case 'register':
       case 'high':
-        o.storeAt(o.stateAt(this.#field), this.size as Size, value);
+        o.storeAt(this.#place, this.size as Size, value);
         return;
       case 'mmx': // the exponent of the x87 register becomes all ones
-        o.storeAt(o.stateAt(this.#field), 64, value);
-        o.storeAt(o.stateAt(this.#field), 16, o.constant(0xffff), 8);
+        o.storeAt(this.#place, 64, value);
+        o.storeAt({ ...this.#place, offset: this.#place.offset + 8 }, 16, o.constant(0xffff));
         return;
       case 'memory':
         if (this.size === 128) o.store128(this.#address(true), value);
@@ -142,8 +148,8 @@ class RecordOperand implements Operand<Node> {
         o.helper('writeDebug', o.record16(this.#field), value);
         return;
       case 'xmm':
-        if (this.size === 128) o.storeVectorAt(o.stateAt(this.#field), value);
-        else o.storeLow(o.stateAt(this.#field), this.size, value);
+        if (this.size === 128) o.storeVectorAt(this.#place, value);
+        else o.storeLow(this.#place, this.size as Size, value);
         return;
       case 'immediate':
         throw new Bug('write to an immediate');
@@ -189,17 +195,10 @@ const absent: Operand<Node> = new Proxy({} as Operand<Node>, {
 });
 
 /**
- * The handler of an instruction, or of several whose records follow each other. `restricted`: CR0 or CR4 may forbid floating point and vectors,
- * so their handlers look first.
+ * Runs the meanings of an instruction, or of several whose records follow each other. `restricted`: CR0 or CR4 may forbid floating point and vectors,
+ * so that is looked at first.
  */
-export function makeHandler(
-  name: string,
-  group: readonly Decoded[],
-  callIndex: (callee: Callee) => number,
-  restricted: boolean,
-): FunctionBody {
-  const [first] = group as readonly [Decoded];
-  const o = new HandlerOps(first.form, callIndex, notesOf(first));
+function write(o: HandlerOps, group: readonly Decoded[], restricted: boolean): void {
   for (const [n, decoded] of group.entries()) {
     if (n > 0) o.goOn(decoded.form, notesOf(decoded));
     if (restricted && needsFloat(decoded.row)) o.helper(needsFloat(decoded.row) === 'x87' ? 'checkFloat' : 'checkVector');
@@ -211,6 +210,30 @@ export function makeHandler(
     if (isConditional(decoded)) o.noteOutcome(0);
   }
   o.fallThrough();
+}
+
+/** The handler as a function. */
+export function makeHandler(
+  name: string,
+  group: readonly Decoded[],
+  callIndex: (callee: Callee) => number,
+  restricted: boolean,
+): FunctionBody {
+  const [first] = group as readonly [Decoded];
+  const o = new FunctionOps(first.form, callIndex, notesOf(first));
+  write(o, group, restricted);
   const code = o.graph.finish().op(Op.unreachable).bytes; // every path has returned
   return { name, signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: o.locals, code };
+}
+/** The handler as a part of the dispatch loop; throws `NotInLoop` when it can't be one. */
+export function makeLoopHandler(
+  group: readonly Decoded[],
+  base: number,
+  host: GraphHost,
+  goOn: (way: WayOn, out: Emitter) => void,
+): readonly number[] {
+  const [first] = group as readonly [Decoded];
+  const o = new LoopOps(first.form, notesOf(first), base, host, goOn);
+  write(o, group, false);
+  return o.graph.finish().op(Op.unreachable).bytes;
 }

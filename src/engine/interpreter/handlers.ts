@@ -4,7 +4,7 @@ import { Bug, present } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
-import type { Decoded, Decoder } from '../../isa/decode.ts';
+import type { Decoded } from '../../isa/decode.ts';
 import { helperNames } from '../../isa/helper-names.ts';
 import { needsFloat } from '../../isa/instruction.ts';
 import type { CompiledCode, EngineOptions } from '../options.ts';
@@ -15,6 +15,7 @@ import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { Groups } from './groups.ts';
 import { makeHandler, shapeKey } from './handler.ts';
+import { loopModule, type Numbered } from './loop.ts';
 import { countHandler, crossingHandler, firstHandler, gotoHandler, handlersEnd, relookupHandler } from './record.ts';
 import { ShapeMap } from './shapes.ts';
 
@@ -54,14 +55,16 @@ export class Handlers {
     this.#profile = profile;
     this.#compiling = compiling;
     this.#addHelpers();
-    const core = this.#instantiateCore(calls);
-    this.run = core.run as (state: number, record: number) => void;
+    const core = this.#instantiateCore(calls.hot);
     this.search = core.search as (state: number) => number;
-    for (const [name, value] of Object.entries(core)) if (name !== 'run') this.#imports[name] = value as WebAssembly.ExportValue;
+    for (const [name, value] of Object.entries(core)) this.#imports[name] = value as WebAssembly.ExportValue;
     this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);
     this.#table.set(countHandler, core.count as () => number);
     this.#table.set(crossingHandler, core.crossing as () => number);
+    const env = { ...this.#imports, table: this.#table, ...calls };
+    const loop = this.instantiate(loopModule(this.#prepare(), p.v.base, calls.left !== undefined), 'handlers', env);
+    this.run = loop.run as (state: number, record: number) => void;
   }
 
   /** Makes functions of a module, which may import the memory and all that handlers and regions may call. */
@@ -69,7 +72,7 @@ export class Handlers {
     this.#compiling?.(code);
     return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: env as WebAssembly.ModuleImports }).exports;
   }
-  #instantiateCore(calls: RecordCalls): WebAssembly.Exports {
+  #instantiateCore(hot: RecordCalls['hot']): WebAssembly.Exports {
     const { paging } = this.#p;
     const slow: Record<(typeof coreImports)[number], (s: number, low: number, high: number, size: number) => number> = {
       loadSlow: (_s, low, high, size) => paging.loadSlow(low, high, size, 'read'),
@@ -88,7 +91,7 @@ export class Handlers {
           return plain(...args);
         };
       }
-    return this.instantiate(coreModule(calls.left !== undefined), 'handlers', { ...this.#imports, table: this.#table, ...slow, ...calls });
+    return this.instantiate(coreModule(), 'handlers', { ...this.#imports, ...slow, hot });
   }
   #addHelpers(): void {
     const p = this.#p;
@@ -117,15 +120,18 @@ export class Handlers {
   isNearlyFull(more: number): boolean {
     return this.#next + more > handlersEnd;
   }
-  /** Forgets all handlers; no record may be left that names one. */
+  /** Forgets all handlers but those that guests mostly need; no record may be left that names one. */
   forget(): void {
     this.#handlers.clear();
     for (const shapes of this.#byShape) shapes.clear();
     this.groups.clear();
     this.#next = firstHandler;
+    this.#prepare();
   }
-  /** Makes those that guests mostly need, in one module: each module takes as long as many handlers. */
-  prepare(decoder: Decoder): void {
+  /** Makes those that guests mostly need, in one module: each module takes as long as many handlers. They have the same numbers each time. */
+  #prepare(): readonly Numbered[] {
+    const { decoder } = this.#p;
+    const made: Numbered[] = [];
     for (const code of commonCode) {
       const group = code.split(' ').map((hex) => {
         const bytes = Uint8Array.from({ length: hex.length / 2 }, (_, n) => Number.parseInt(hex.slice(2 * n, 2 * n + 2), 16));
@@ -133,10 +139,13 @@ export class Handlers {
       });
       if (!group.every((d) => typeof d !== 'string')) continue; // not on this CPU
       const handlers = group.map((d) => this.#of(d, false));
-      if (handlers.length === 1) continue;
-      this.groups.add(handlers, this.#make(group, false));
+      const [single = 0] = handlers;
+      const handler = handlers.length === 1 ? single : this.#make(group, false);
+      if (handlers.length > 1) this.groups.add(handlers, handler);
+      made.push({ handler, group });
     }
     this.compile();
+    return made;
   }
   /** The handler of an instruction; it is made in `compile`. */
   of(decoded: Decoded): number {

@@ -40,7 +40,6 @@ export class Interpreter implements CodeWatch {
     const left = profile ? (next: number, entered: number, retired: number): void => this.#left(next, entered, retired) : undefined;
     this.#handlers = new Handlers(p, { hot: (record) => this.#hot(record), left }, options);
     this.#writer = new RecordWriter(p, this.pages, this.#handlers, p.decoder);
-    this.#handlers.prepare(p.decoder);
   }
 
   /** Makes the functions of a module of regions. */
@@ -91,7 +90,6 @@ export class Interpreter implements CodeWatch {
       this.flush(); // all code is decoded again, with handlers for what is in use
       this.#handlers.forget();
       this.#writer.forget();
-      this.#handlers.prepare(this.#p.decoder);
     }
     const { frame, map } = this.pages.enter(linear);
     if (frame === 0) throw new Fault(Vector.undefined); // nobody's memory reads as ones: FF FF is no instruction

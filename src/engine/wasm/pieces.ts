@@ -14,8 +14,6 @@ export const tee = (local: number): readonly number[] => codeOf((out) => out.tee
 export const i32 = (value: number): readonly number[] => codeOf((out) => out.i32(value));
 export const i64 = (value: bigint): readonly number[] => codeOf((out) => out.i64(value));
 export const call = (index: number): readonly number[] => codeOf((out) => out.op(Op.call).unsigned(index));
-/** Of a function in table 0, by the number of its signature. */
-export const callIndirect = (signature: number): readonly number[] => codeOf((out) => out.op(Op.callIndirect).unsigned(signature).op(0));
 
 export const memoryCode = (op: number, offset: number): readonly number[] => codeOf((out) => out.memory(op, offset));
 export const simdMemoryCode = (op: number, offset: number): readonly number[] => codeOf((out) => out.simdMemory(op, offset));
