@@ -1,9 +1,10 @@
 /** Regions are bounded in number: when there are as many as may be, the oldest go, and what they were made of is interpreted until it is hot again. */
 import { expect, test } from 'vitest';
+import { hotEntries } from '../src/engine/translator/translator.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, makeCase } from './conformance/cases.ts';
 
-const [loops, rounds] = [24, 10_000];
+const [loops, rounds] = [24, Math.floor(1.6 * hotEntries)];
 /** A loop: mov ecx, rounds; add rsi, n; dec ecx; jnz to the add; then the next one. */
 const loop = (n: number): number[] => [0xb9, rounds & 0xff, rounds >> 8, 0, 0, 0x48, 0x83, 0xc6, n, 0xff, 0xc9, 0x75, 0xf8];
 const program = [

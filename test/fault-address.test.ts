@@ -2,12 +2,13 @@
 import { expect, test, vi } from 'vitest';
 import { helpers } from '../src/cpu/helpers/index.ts';
 import { At, Segment } from '../src/cpu/state.ts';
+import { hotEntries } from '../src/engine/translator/translator.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, makeCase } from './conformance/cases.ts';
 
 /** mov rax, crN; add rsi, rax; dec rdx; jnz to the start; jmp . */
 const program = (number: number): number[] => [0x0f, 0x20, 0xc0 | (number << 3), 0x48, 1, 0xc6, 0x48, 0xff, 0xca, 0x75, 0xf5, 0xeb, 0xfe];
-const rounds = 20_000;
+const rounds = 3 * hotEntries;
 
 function run(number: number, vmxOperation: number) {
   const read = vi.spyOn(helpers, 'readControl');

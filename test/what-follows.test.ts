@@ -1,5 +1,6 @@
 /** A region ends where it is large enough, often in the middle of what was decoded at once: what follows becomes a region too, though nothing jumps there. */
 import { expect, test } from 'vitest';
+import { hotEntries } from '../src/engine/translator/translator.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, makeCase } from './conformance/cases.ts';
 
@@ -8,7 +9,7 @@ const length = 230;
 const body = Array.from({ length }, () => [0x48, 0xff, 0xc6]).flat();
 const back = -(body.length + 9);
 const program = [...body, 0x48, 0xff, 0xca, 0x0f, 0x85, ...[0, 8, 16, 24].map((n) => (back >> n) & 0xff), 0xeb, 0xfe];
-const rounds = 40_000;
+const rounds = 6 * hotEntries;
 
 /** Loaded, with the counter in RDX and all other registers alike. */
 function start(code: readonly number[], count: number, others = 0n): Bench {
@@ -34,8 +35,8 @@ const unused = Array.from({ length: 30 }, () => [0x48, 0xff, 0xc6]).flat();
 const around = [0x48, 0x83, 0xfb, 0, 0x75, unused.length, ...unused, 0x48, 0xff, 0xca, 0x75, -(11 + unused.length) & 0xff, 0xeb, 0xfe];
 
 test('code that is jumped around each time is not translated with what stands before it', () => {
-  const bench = start(around, 20_000, 1n);
-  for (let n = 0; n < 60; n++) bench.runFor(1_000);
+  const bench = start(around, 3 * hotEntries, 1n);
+  for (let n = 0; n < 10; n++) bench.runFor(hotEntries);
   expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 4 });
   expect(bench.state().gpr[6]).toBe(1n);
 });
@@ -43,12 +44,14 @@ test('code that is jumped around each time is not translated with what stands be
 /** inc ebx; test bl, 63; jnz behind; thirty times inc rsi; behind: dec rdx; jnz to the start */
 const rare = [0xff, 0xc3, 0xf6, 0xc3, 63, 0x75, unused.length, ...unused, 0x48, 0xff, 0xca, 0x75, -(12 + unused.length) & 0xff, 0xeb, 0xfe];
 
+const often = 3 * hotEntries;
+
 test('code that is come to once in 64 times is not translated with what stands before it', () => {
-  const bench = start(rare, 20_000);
-  for (let n = 0; n < 60; n++) bench.runFor(1_000);
+  const bench = start(rare, often);
+  for (let n = 0; n < 10; n++) bench.runFor(hotEntries);
   expect(bench.translator?.counts).toMatchObject({ regions: 1, instructions: 5 });
-  for (let n = 0; n < 200; n++) bench.runFor(1_000);
-  expect(bench.state().gpr[6]).toBe(BigInt(30 * Math.floor(20_000 / 64)));
+  for (let n = 0; n < 30; n++) bench.runFor(hotEntries);
+  expect(bench.state().gpr[6]).toBe(BigInt(30 * Math.floor(often / 64)));
 });
 
 test('control goes from the end of a page to its start where the same page is mapped twice in a row', () => {

@@ -1,6 +1,6 @@
 /**
  * Finds the code that `common-code.ts` lists: `npm run common-code -- [ROW,...]`. Boots the benchmarks' guest with some rows and looks at what the interpreter
- * ran: the shapes of a boot, and the groups of instructions that would spare most ways through the dispatch loop.
+ * ran: the shapes of a boot, and the groups of instructions that would spare most ways through the dispatch loop; those that run most come first.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const target = 'src/engine/interpreter/common-code.ts';
 const groupsMax = 400;
 const lineLength = 150;
 /** What a place was interpreted before a region was made of it. */
-const entriesOfRegions = 6000;
+const entriesOfRegions = 16_000;
 /** What may have others of its group behind it: it does nothing that the dispatch loop must look at. */
 const plain = new Set(
   'mov lea add sub cmp test and or xor shl shr sar movzx movsx movsxd push pop jcc inc dec neg not imul setcc cmovcc nop bt cdqe cdq adc sbb rol ror bswap'.split(
@@ -99,14 +99,22 @@ function lookAt(machine: Machine): { runs: Run[]; shapes: Set<string> } {
   return { runs, shapes };
 }
 
-/** How many ways through the dispatch loop each group spares, when the longest is taken everywhere; all groups count while there are none. */
-function spared(runs: readonly Run[], groups: ReadonlySet<string> | undefined): Map<string, number> {
+/**
+ * How many ways through the dispatch loop each group spares, when the longest is taken everywhere; all groups count while there are none.
+ * `dispatched`: how often each handler runs then.
+ */
+function spared(
+  runs: readonly Run[],
+  groups: ReadonlySet<string> | undefined,
+  dispatched = new Map<string, number>(),
+): Map<string, number> {
   const found = new Map<string, number>();
   for (const { steps, weight } of runs)
     for (let n = 0; n < steps.length; ) {
+      const single = steps[n]?.key ?? '';
       let best = '';
       let length = 1;
-      let key = steps[n]?.key ?? '';
+      let key = single;
       for (let k = 1; k < longestGroup && n + k < steps.length && isPlain((steps[n + k - 1] as Seen).decoded); k++) {
         key += ` ${steps[n + k]?.key}`;
         if (!groups) found.set(key, (found.get(key) ?? 0) + weight * k);
@@ -116,6 +124,7 @@ function spared(runs: readonly Run[], groups: ReadonlySet<string> | undefined): 
         }
       }
       if (best) found.set(best, (found.get(best) ?? 0) + weight * (length - 1));
+      dispatched.set(best || single, (dispatched.get(best || single) ?? 0) + weight);
       n += length;
     }
   return found;
@@ -146,13 +155,17 @@ async function main(): Promise<void> {
   let groups = most(spared(runs, undefined), 8 * groupsMax);
   for (const n of [4, 2, 1]) groups = most(spared(runs, groups), n * groupsMax);
   const total = runs.reduce((sum, r) => sum + r.weight * r.steps.length, 0);
-  const less = [...spared(runs, groups).values()].reduce((sum, n) => sum + n, 0);
-  const lines = [...shapes, ...groups].map((key) =>
-    key
-      .split(' ')
-      .map((k) => bytesOf.get(k) ?? '')
-      .join(' '),
-  );
+  const dispatched = new Map<string, number>();
+  const less = [...spared(runs, groups, dispatched).values()].reduce((sum, n) => sum + n, 0);
+  const often = most(dispatched, dispatched.size);
+  const lines = [...new Set([...often, ...shapes, ...groups])]
+    .filter((key) => often.has(key) || shapes.has(key))
+    .map((key) =>
+      key
+        .split(' ')
+        .map((k) => bytesOf.get(k) ?? '')
+        .join(' '),
+    );
   const text = readFileSync(target, 'utf8');
   writeFileSync(target, `${text.slice(0, text.indexOf('= `') + 3)}\n${wrapped(lines)}\n${text.slice(text.lastIndexOf('`'))}`);
   process.stdout.write(

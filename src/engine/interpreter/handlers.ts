@@ -23,6 +23,9 @@ import { ShapeMap } from './shapes.ts';
 export const regionsMax = 12_288;
 const tableSize = handlersEnd + regionsMax;
 
+/** How many of the most common handlers the dispatch loop has in itself, as far as they can be there. */
+const handlersInLoop = 500;
+
 /** What the core calls about records: a place became hot; a region was left (only when profiled). */
 export interface RecordCalls {
   readonly hot: (record: number) => void;
@@ -63,7 +66,11 @@ export class Handlers {
     this.#table.set(countHandler, core.count as () => number);
     this.#table.set(crossingHandler, core.crossing as () => number);
     const env = { ...this.#imports, table: this.#table, ...calls };
-    const loop = this.instantiate(loopModule(this.#prepare(), p.v.base, calls.left !== undefined), 'handlers', env);
+    const loop = this.instantiate(
+      loopModule(this.#prepare().slice(0, handlersInLoop), p.v.base, calls.left !== undefined),
+      'handlers',
+      env,
+    );
     this.run = loop.run as (state: number, record: number) => void;
   }
 

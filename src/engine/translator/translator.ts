@@ -19,7 +19,7 @@ import { Region } from './region.ts';
 const batch = 32;
 const defaultPatience = 1_000_000;
 /** After so many entries a place is worth translating. */
-const hotEntries = 6000;
+export const hotEntries = 16_000;
 
 /** Once in so many instructions it is looked how often regions missed their memory; a miss in every so many is too often. */
 const missesInterval = 200_000;
