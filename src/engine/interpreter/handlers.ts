@@ -15,7 +15,7 @@ import { commonCode } from './common-code.ts';
 import { type coreImports, coreModule } from './core.ts';
 import { Groups } from './groups.ts';
 import { makeHandler, shapeKey } from './handler.ts';
-import { loopModule, type Numbered } from './loop.ts';
+import { LoopHandlers, loopModule } from './loop.ts';
 import { countHandler, crossingHandler, firstHandler, gotoHandler, handlersEnd, relookupHandler } from './record.ts';
 import { ShapeMap } from './shapes.ts';
 
@@ -45,6 +45,7 @@ export class Handlers {
   /** The same, by code mode: where nothing is restricted, and where it is. */
   readonly #byShape = [new ShapeMap<number>(), new ShapeMap<number>()] as const;
   #next = firstHandler;
+  readonly #inLoop: ReadonlySet<number>;
   /** Made, but not compiled; and what they call. */
   #waiting: { readonly index: number; readonly body: FunctionBody }[] = [];
   #callees = new Callees();
@@ -66,11 +67,10 @@ export class Handlers {
     this.#table.set(countHandler, core.count as () => number);
     this.#table.set(crossingHandler, core.crossing as () => number);
     const env = { ...this.#imports, table: this.#table, ...calls };
-    const loop = this.instantiate(
-      loopModule(this.#prepare().slice(0, handlersInLoop), p.v.base, calls.left !== undefined),
-      'handlers',
-      env,
-    );
+    const inLoop = new LoopHandlers(p.v.base);
+    this.#prepare((handler, group) => inLoop.codes.size < handlersInLoop && inLoop.add(handler, group));
+    this.#inLoop = new Set(inLoop.codes.keys());
+    const loop = this.instantiate(loopModule(inLoop, calls.left !== undefined), 'handlers', env);
     this.run = loop.run as (state: number, record: number) => void;
   }
 
@@ -133,12 +133,15 @@ export class Handlers {
     for (const shapes of this.#byShape) shapes.clear();
     this.groups.clear();
     this.#next = firstHandler;
-    this.#prepare();
+    this.#prepare((handler) => this.#inLoop.has(handler));
   }
-  /** Makes those that guests mostly need, in one module: each module takes as long as many handlers. They have the same numbers each time. */
-  #prepare(): readonly Numbered[] {
+  /**
+   * Makes those that guests mostly need, in one module: each module takes as long as many handlers. They have the same numbers each time. `isInLoop` says which the
+   * dispatch loop has in itself. What a group leaves to its function there, that of its first instruction does.
+   */
+  #prepare(isInLoop: (handler: number, group: readonly Decoded[]) => boolean): void {
     const { decoder } = this.#p;
-    const made: Numbered[] = [];
+    const asFirst: [handler: number, first: number][] = [];
     for (const code of commonCode) {
       const group = code.split(' ').map((hex) => {
         const bytes = Uint8Array.from({ length: hex.length / 2 }, (_, n) => Number.parseInt(hex.slice(2 * n, 2 * n + 2), 16));
@@ -146,13 +149,17 @@ export class Handlers {
       });
       if (!group.every((d) => typeof d !== 'string')) continue; // not on this CPU
       const handlers = group.map((d) => this.#of(d, false));
-      const [single = 0] = handlers;
-      const handler = handlers.length === 1 ? single : this.#make(group, false);
-      if (handlers.length > 1) this.groups.add(handlers, handler);
-      made.push({ handler, group });
+      const [first = 0] = handlers;
+      if (handlers.length === 1) isInLoop(first, group);
+      else {
+        const handler = this.#number();
+        this.groups.add(handlers, handler);
+        if (isInLoop(handler, group)) asFirst.push([handler, first]);
+        else this.#make(handler, group, false);
+      }
     }
     this.compile();
-    return made;
+    for (const [handler, first] of asFirst) this.#table.set(handler, this.#table.get(first));
   }
   /** The handler of an instruction; it is made in `compile`. */
   of(decoded: Decoded): number {
@@ -166,7 +173,8 @@ export class Handlers {
     const key = (restricted ? '!' : '') + shapeKey(decoded);
     index = this.#handlers.get(key);
     if (index === undefined) {
-      index = this.#make([decoded], restricted);
+      index = this.#number();
+      this.#make(index, [decoded], restricted);
       this.#handlers.set(key, index);
     }
     shapes.set(decoded, index);
@@ -177,7 +185,7 @@ export class Handlers {
     const key = `failure:${failure}`;
     const known = this.#handlers.get(key);
     if (known !== undefined) return known;
-    const index = this.#next++;
+    const index = this.#number();
     this.#handlers.set(key, index);
     const vector = failure === 'undefined' ? Vector.undefined : Vector.protection;
     const imports = new Imports();
@@ -192,12 +200,13 @@ export class Handlers {
     this.#install(module, [index], ['f']);
     return index;
   }
-  /** The index that a handler will have. */
-  #make(group: readonly Decoded[], restricted: boolean): number {
-    const index = this.#next++;
-    if (index >= handlersEnd) throw new Bug('more instruction shapes than handlers');
+  #number(): number {
+    if (this.#next >= handlersEnd) throw new Bug('more instruction shapes than handlers');
+    return this.#next++;
+  }
+  /** Makes a handler's function; it is compiled later. */
+  #make(index: number, group: readonly Decoded[], restricted: boolean): void {
     this.#waiting.push({ index, body: makeHandler(`h${index}`, group, this.#callees.number, restricted) });
-    return index;
   }
   /** Compiles the handlers that were asked for. */
   compile(): void {

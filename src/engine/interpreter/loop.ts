@@ -13,11 +13,6 @@ import { cachedRecord, isCached } from './jump-cache.ts';
 import { Local, NotInLoop, type WayOn } from './loop-ops.ts';
 import { asItself, countHandler, gotoHandler, handlersEnd, longCode, missedBit, Outcome, outcomeMax, Record } from './record.ts';
 
-/** An instruction, or several in a row, with the number of its handler. */
-export interface Numbered {
-  readonly handler: number;
-  readonly group: readonly Decoded[];
-}
 /** What `dispatch` gives to have code looked up by `ip`, for a jump in the current record. It is none of the outcomes. */
 const jumpOutside = 2;
 
@@ -65,36 +60,40 @@ class Temporaries implements GraphHost {
   }
 }
 
-/** The code of those handlers that can be in the loop, each for its place: so many of the others are around it. */
-function handlersInLoop(
-  groups: readonly Numbered[],
-  base: number,
-  temporaries: Temporaries,
-): { handler: number; code: readonly number[] }[] {
-  const found: { handler: number; code: readonly number[] }[] = [];
-  // the last one first, so that it is known how many blocks are around
-  for (let n = groups.length - 1; n >= 0; n--) {
-    const { handler, group } = groups[n] as Numbered;
-    const around = found.length;
+/** The handlers that are in the loop. */
+export class LoopHandlers {
+  readonly #base: number;
+  /** The locals of `dispatch`: state, record and the like, as `Local` numbers them, and those of the handlers. */
+  readonly temporaries = new Temporaries(['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i64']);
+  /** The code of each, by number. Those added before are around it. */
+  readonly codes = new Map<number, readonly number[]>();
+
+  /** `base`: the address of the vCPU's state. */
+  constructor(base: number) {
+    this.#base = base;
+  }
+  /** Adds the handler of an instruction, or of several in a row; false when it can't be in the loop. */
+  add(handler: number, group: readonly Decoded[]): boolean {
+    const { temporaries, codes } = this;
+    const around = codes.size;
     const goOn = (way: WayOn, out: Emitter): void => {
       out.branch(temporaries.depth + around + { outside: 0, jump: 1, next: 2 }[way]);
     };
     temporaries.startHandler();
     try {
-      found.push({ handler, code: makeLoopHandler(group, base, temporaries, goOn) });
+      codes.set(handler, makeLoopHandler(group, this.#base, temporaries, goOn));
+      return true;
     } catch (problem) {
       if (!(problem instanceof NotInLoop)) throw problem;
+      return false;
     }
   }
-  return found.reverse();
 }
 
 /** dispatch(state, next): runs handlers; gives the record whose function is to be called, 0 when the fuel is spent, or `jumpOutside`. */
-function dispatchFunction(groups: readonly Numbered[], base: number): FunctionBody {
+function dispatchFunction({ codes, temporaries }: LoopHandlers): FunctionBody {
   const out = new LoopEmitter();
-  // record, fuel, handler, entry, ip: as `Local` numbers them
-  const temporaries = new Temporaries(['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i64']);
-  const handlers = handlersInLoop(groups, base, temporaries);
+  const handlers = [...codes].reverse();
   const count = handlers.length;
   const { state, next, record, fuel, handler, entry, ip } = Local;
 
@@ -119,7 +118,7 @@ function dispatchFunction(groups: readonly Numbered[], base: number): FunctionBo
   out.end();
   const [goto, outside] = [0, count + 1];
   const depths: number[] = [];
-  for (const [n, h] of handlers.entries()) depths[h.handler] = n + 1;
+  for (const [n, [number]] of handlers.entries()) depths[number] = n + 1;
   depths[gotoHandler] = goto;
   out.get(handler).op(Op.brTable).unsigned(depths.length);
   for (let n = 0; n < depths.length; n++) out.unsigned(depths[n] ?? outside);
@@ -131,7 +130,7 @@ function dispatchFunction(groups: readonly Numbered[], base: number): FunctionBo
     .set(next)
     .branch(count + 2)
     .end();
-  for (const { code } of handlers) out.append(code).end();
+  for (const [, code] of handlers) out.append(code).end();
 
   out.keep('fuel', fuel);
   out.get(state).get(next).i32(-8).op(Op.i32And).memory(Op.i32Store, offsetOf('record'));
@@ -204,8 +203,8 @@ function runFunction(called: Called): FunctionBody {
   return { name: 'run', signature: { parameters: ['i32', 'i32'], results: [] }, locals: ['i32', 'i32', 'i32', 'i32'], code: out.bytes };
 }
 
-/** The module imports the table of handlers, `lookup` and, if `profiled`, `left`. `base`: the address of the vCPU's state. */
-export function loopModule(groups: readonly Numbered[], base: number, profiled: boolean): Uint8Array<ArrayBuffer> {
+/** The module imports the table of handlers, `lookup` and, if `profiled`, `left`. */
+export function loopModule(handlers: LoopHandlers, profiled: boolean): Uint8Array<ArrayBuffer> {
   const imports = new Imports();
   imports.memory();
   imports.table();
@@ -213,7 +212,7 @@ export function loopModule(groups: readonly Numbered[], base: number, profiled: 
   const left = profiled ? imports.function('left', { parameters: ['i32', 'i32', 'i32'], results: [] }) : undefined;
   const handler = imports.type({ parameters: ['i32', 'i32'], results: ['i32'] });
   const module = new ModuleBuilder(imports);
-  const dispatch = module.add(dispatchFunction(groups, base));
+  const dispatch = module.add(dispatchFunction(handlers));
   module.add(runFunction({ dispatch, lookup, left, handler }));
   return module.bytes();
 }
