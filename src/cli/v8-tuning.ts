@@ -10,7 +10,7 @@ const hasOldBudgets = Number.parseInt(process.versions.v8, 10) < 12;
  * Bytes of WebAssembly that a function runs before it is optimised. Handlers are small and run often. Regions are large: the kernel's are few and earn it back, most of a
  * process's never do.
  */
-const wasmBudget: Readonly<Record<CompiledCode, number>> = { handlers: 8_000_000, supervisor: 80_000_000, user: 900_000_000 };
+const wasmBudget: Readonly<Record<CompiledCode, number>> = { handlers: 8_000_000, supervisor: 80_000_000, user: 300_000_000 };
 /** Bytes of JavaScript's byte code that a function runs between two looks at whether to optimise it: while a guest starts, and V8's own. */
 const scriptBudget = { start: 270_000, later: 67_584 } as const;
 const startMs = 3000;
