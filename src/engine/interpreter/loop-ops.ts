@@ -57,10 +57,15 @@ export class LoopOps extends HandlerOps {
     this.graph.place((out) => this.#goOn(way, out));
   }
 
+  /** Nothing has been changed yet: accesses that can fault come before the first write (isa/ops.ts). */
+  #leaveToFunction(): void {
+    this.#leave('outside', this.or(this.record, this.i32(asItself)));
+  }
+
   // --- memory
   #find(table: 'tlbRead' | 'tlbWrite', address: Node, bytes: number): Place {
     const { has, host } = this.probe(table, this.wide(address), bytes);
-    this.when(this.isZero(has), () => this.#leave('outside', this.or(this.record, this.i32(asItself))));
+    this.when(this.isZero(has), () => this.#leaveToFunction());
     return host();
   }
   load(address: Node, size: Size): Node {
@@ -92,12 +97,14 @@ export class LoopOps extends HandlerOps {
     this.when(link, () => this.leave(link));
     this.jump(this.relativeTarget());
   }
+  fault(): void {
+    this.#leaveToFunction();
+  }
   enterFlat = refuse;
   again = refuse;
   bulk = refuse;
   exitNext = refuse;
   exitHere = refuse;
-  fault = refuse;
   float = refuse;
   x87 = refuse;
   helper = refuse;
