@@ -135,8 +135,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   });
 
   const refund: number[] = [...get(0), ...get(0), ...load32(offsetOf('fuel')), ...i32(1), Op.i32Add, ...store32(offsetOf('fuel'))];
-  // pseudo-records cost no fuel: `goto` continues at a linked record, `relookup` finds its own address again (page end, dropped code)
-  module.add({ name: 'goto', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: [], code: [...refund, ...get(1), ...load32(Record.link)] });
+  // pseudo-records cost no fuel: `relookup` finds its own address again (page end, dropped code)
   module.add({
     name: 'relookup', signature: { parameters: ['i32', 'i32'], results: ['i32'] }, locals: ['i32'],
     code: [

@@ -16,7 +16,7 @@ import { type coreImports, coreModule } from './core.ts';
 import { Groups } from './groups.ts';
 import { makeHandler, shapeKey } from './handler.ts';
 import { LoopHandlers, loopModule } from './loop.ts';
-import { countHandler, crossingHandler, firstHandler, gotoHandler, handlersEnd, relookupHandler } from './record.ts';
+import { countHandler, crossingHandler, firstHandler, handlersEnd, relookupHandler } from './record.ts';
 import { ShapeMap } from './shapes.ts';
 
 /** A region takes some 20 KiB of the host's memory with the machine code made of it. */
@@ -45,6 +45,7 @@ export class Handlers {
   /** The same, by code mode: where nothing is restricted, and where it is. */
   readonly #byShape = [new ShapeMap<number>(), new ShapeMap<number>()] as const;
   #next = firstHandler;
+  /** The handlers that the dispatch loop has in itself. */
   readonly #inLoop: ReadonlySet<number>;
   /** Made, but not compiled; and what they call. */
   #waiting: { readonly index: number; readonly body: FunctionBody }[] = [];
@@ -62,7 +63,6 @@ export class Handlers {
     const core = this.#instantiateCore(calls.hot);
     this.search = core.search as (state: number) => number;
     for (const [name, value] of Object.entries(core)) this.#imports[name] = value as WebAssembly.ExportValue;
-    this.#table.set(gotoHandler, core.goto as () => number);
     this.#table.set(relookupHandler, core.relookup as () => number);
     this.#table.set(countHandler, core.count as () => number);
     this.#table.set(crossingHandler, core.crossing as () => number);
