@@ -122,8 +122,16 @@ function exits(machine: Machine, seconds: number): string {
   const { interpreter, translator } = machine;
   const counts = machine.vmx?.counts ?? machine.svm?.counts;
   const vm = counts ? { 'VM exits': counts.total } : {};
-  const { regions = 0, refused = 0 } = translator?.counts ?? {};
-  const all = { ...machine.counts, ...vm, ...interpreter.counts, shapes: interpreter.shapes, regions, 'regions refused': refused };
+  const { regions = 0, reused = 0, refused = 0 } = translator?.counts ?? {};
+  const all = {
+    ...machine.counts,
+    ...vm,
+    ...interpreter.counts,
+    shapes: interpreter.shapes,
+    regions,
+    'regions reused': reused,
+    'regions refused': refused,
+  };
   const lines = Object.entries(all).map(
     ([name, count]) => `${name.padEnd(16)} ${String(count).padStart(12)}  ${(count / Math.max(seconds, 1e-3)).toFixed(1).padStart(12)} /s`,
   );

@@ -42,6 +42,7 @@ export class EngineProfile {
   /** What regions did that are no longer listed. */
   readonly #others = { made: 0, entries: 0, retired: 0 };
   readonly #bySlot = new Map<number, Counted>();
+  #reused = 0;
   #moves = 0;
   #slowAccesses = 0;
 
@@ -75,6 +76,10 @@ export class EngineProfile {
     this.#regions.push(region);
     this.#bySlot.set(slot, region);
   }
+  /** One of the regions noted was made for the same code elsewhere. */
+  reuse(): void {
+    this.#reused++;
+  }
   #forgetColdest(): void {
     this.#regions.sort((a, b) => b.retired - a.retired);
     for (const region of this.#regions.splice(keptMax / 2)) {
@@ -103,7 +108,7 @@ export class EngineProfile {
     const entries = this.#regions.reduce((sum, r) => sum + r.entries, this.#others.entries);
     const lines = [
       `instructions          ${retired}, ${share(translated)} of them in regions, ${share(retired - translated)} in the interpreter`,
-      `regions               ${this.#regions.length + this.#others.made} made, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
+      `regions               ${this.#regions.length + this.#others.made - this.#reused} made, ${this.#reused} times for another place too, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
       ...[...this.#refused].map(([why, count]) => `regions refused       ${count}: ${why}`),
       ...Object.entries(this.#milliseconds).map(([work, ms]) => `${work.padEnd(22)}${ms.toFixed(0)} ms`),
       `slow memory accesses  ${this.#slowAccesses}`,

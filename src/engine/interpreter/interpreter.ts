@@ -1,5 +1,6 @@
 /** The interpreter: decodes code into records, has handlers made for new shapes, and runs them in WebAssembly until something needs TypeScript. */
 
+import { present } from '../../base/assert.ts';
 import { Fault, Vector } from '../../cpu/fault.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At } from '../../cpu/state.ts';
@@ -14,9 +15,11 @@ import { Handlers } from './handlers.ts';
 import { type Parts, partsOf } from './outcomes.ts';
 import { countHandler, crossingHandler, gotoHandler, longCode, Record, recordBytes, relookupHandler } from './record.ts';
 import { RecordWriter } from './record-writer.ts';
-import type { Translation } from './translation.ts';
+import type { RegionEntry, Translation } from './translation.ts';
 
 const longestTrace = 64;
+/** Code that may be known is entered so often before it is looked for: its other pages are there by then. */
+const knownEntries = 200;
 
 export class Interpreter implements CodeWatch {
   readonly #p: Processor;
@@ -173,24 +176,38 @@ export class Interpreter implements CodeWatch {
     const { view } = this.#p.v.pool;
     view.setUint32(record + Record.page, page, true);
     const region = this.#translation?.entry(page, offset);
-    if (region) {
-      view.setUint16(record + Record.handler, region.slot, true);
-      view.setUint16(record + Record.entry, region.entry, true);
-    } else if (isEntry) this.#count(record);
+    if (region) this.#enterAt(record, region);
+    else if (isEntry) this.#count(record);
+  }
+  #enterAt(record: number, { slot, entry, maps }: RegionEntry): void {
+    const { view } = this.#p.v.pool;
+    view.setUint16(record + Record.handler, slot, true);
+    view.setUint16(record + Record.entry, entry, true);
+    view.setUint32(record + Record.maps, maps, true);
   }
   /** The record's entries are counted from here on, in 64-bit code. */
   #count(record: number): void {
     const { view } = this.#p.v.pool;
     if (!this.#translation || (view.getUint32(record + Record.page, true) & 3) !== longCode) return;
-    if (view.getUint16(record + Record.handler, true) === view.getUint16(record + Record.own, true))
-      view.setUint16(record + Record.handler, countHandler, true);
+    if (view.getUint16(record + Record.handler, true) !== view.getUint16(record + Record.own, true)) return;
+    view.setUint16(record + Record.handler, countHandler, true);
+    if (!this.#translation.mayKnow(...this.placeOf(record))) return;
+    view.setUint16(record + Record.entry, Math.max(0, this.#p.v.get(At.hotEntries) - knownEntries), true);
+    view.setUint32(record + Record.known, 1, true);
   }
   #hot(record: number): void {
     const { view } = this.#p.v.pool;
+    const translation = present(this.#translation, 'translation');
+    const isKnown = view.getUint32(record + Record.known, true) === 1;
+    view.setUint32(record + Record.known, 0, true);
     view.setUint16(record + Record.handler, view.getUint16(record + Record.own, true), true);
     this.#p.v.jumps.dropCurrent(); // so that it is counted again when a region is left for it
     view.setUint16(record + Record.entry, this.#p.v.get(At.hotEntries) / 2, true); // should no region be made of it, it has some time
-    this.#translation?.hot(...this.placeOf(record));
+    const place = this.placeOf(record);
+    if (translation.reuse(...place)) return;
+    if (!isKnown) return translation.hot(...place);
+    view.setUint16(record + Record.handler, countHandler, true);
+    view.setUint16(record + Record.entry, 0, true);
   }
   /** The record at a place no longer enters the region in `slot`. */
   leave(page: number, offset: number, slot: number): void {
@@ -199,6 +216,7 @@ export class Interpreter implements CodeWatch {
     if (record === 0 || view.getUint16(record + Record.handler, true) !== slot) return;
     view.setUint16(record + Record.handler, countHandler, true);
     view.setUint16(record + Record.entry, 0, true);
+    view.setUint32(record + Record.known, 0, true);
   }
   /** Which page a record is of, and its offset there. */
   placeOf(record: number): readonly [page: number, offset: number] {
@@ -254,12 +272,9 @@ export class Interpreter implements CodeWatch {
     this.#handlers.removeRegion(slot);
   }
   /** The record at a place, if there is one, enters a region from now on. */
-  enter(page: number, offset: number, slot: number, entry: number): void {
+  enter(page: number, offset: number, region: RegionEntry): void {
     const record = this.pages.recordAt(page, offset);
-    if (record === 0) return;
-    const { view } = this.#p.v.pool;
-    view.setUint16(record + Record.handler, slot, true);
-    view.setUint16(record + Record.entry, entry, true);
+    if (record !== 0) this.#enterAt(record, region);
   }
 
   // --- code that changes

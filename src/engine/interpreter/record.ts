@@ -32,8 +32,13 @@ export const Record = {
   entry: 34,
   /** u32: frame * 8 + code mode. */
   page: 36,
-  /** u32: of an instruction on two pages, the map of the second. */
+  /**
+   * u32: of an instruction on two pages, the map of the second; of one that enters a region, where the maps of the region's pages stand; of one whose entries
+   * are counted, 1 if the count began near its end, since the code may be known.
+   */
   second: 40,
+  maps: 40,
+  known: 40,
 } as const;
 /** What a record's `page` says in its two lowest bits of 64-bit code; only that is translated. */
 export const longCode = 2;

@@ -1,11 +1,15 @@
 /** Before control goes to another page of a region: whether the code that was translated is still what the code TLB has there. */
 import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
+import { Record } from '../interpreter/record.ts';
 import type { Emitter } from '../wasm/emitter.ts';
 import { Op } from '../wasm/opcodes.ts';
 import type { RegionLocals } from './region-locals.ts';
 
-/** Code that leaves 1 when the page so far from the region's first does not have this map of decoded code any more. */
-export function pageIsElsewhere(out: Emitter, locals: RegionLocals, page: number, map: number): void {
+/** Where a map stands among those of the region's pages. */
+export const mapOffset = (index: number): number => 4 * index;
+
+/** Code that leaves 1 when the page so far from the region's first does not have the map of decoded code any more that the region was given for it. */
+export function pageIsElsewhere(out: Emitter, locals: RegionLocals, page: number, index: number): void {
   const address = locals.temporary('i64');
   const entry = locals.temporary('i32');
   const codeMode = offsetOf('codeMode');
@@ -20,7 +24,9 @@ export function pageIsElsewhere(out: Emitter, locals: RegionLocals, page: number
   out
     .get(entry)
     .memory(Op.i32Load, codeTlbOffset + 8)
-    .i32(map)
+    .get(1)
+    .memory(Op.i32Load, Record.maps)
+    .memory(Op.i32Load, mapOffset(index))
     .op(Op.i32Ne);
   out.op(Op.i32Or);
 }

@@ -6,6 +6,7 @@ import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Parts } from '../interpreter/outcomes.ts';
 import type { ShapeMap } from '../interpreter/shapes.ts';
 import { type Code, pageOf, type Trait } from './discover.ts';
+import type { CodeRange } from './library.ts';
 import { traitOf } from './trait.ts';
 
 /** So many targets of a computed jump are remembered. */
@@ -42,7 +43,9 @@ export class PageView implements Code {
   readonly #regions: Regions;
   readonly #first: number;
   readonly #address: bigint;
-  readonly #mode: number;
+  /** The code mode, as names of pages have it. */
+  readonly mode: number;
+  readonly #codeMode: number;
   readonly #pages = new Map<number, number | undefined>();
   readonly #traits: ShapeMap<Trait>;
 
@@ -60,14 +63,15 @@ export class PageView implements Code {
     this.#traits = traits;
     this.#first = page;
     this.#address = address;
-    this.#mode = mode;
+    this.mode = page & 7;
+    this.#codeMode = mode;
     this.restricted = (page & 4) !== 0;
   }
   /** Frame * 8 + mode of a page, counted from the region's first; undefined when it is not known now. */
   page(number: number): number | undefined {
     if (number === 0) return this.#first;
     if (!this.#pages.has(number)) {
-      const found = this.#interpreter.pages.pageAt(this.#address + BigInt(number * pageBytes), this.#mode);
+      const found = this.#interpreter.pages.pageAt(this.#address + BigInt(number * pageBytes), this.#codeMode);
       this.#pages.set(number, found !== undefined && (found & 7) === (this.#first & 7) ? found : undefined);
     }
     return this.#pages.get(number);
@@ -80,6 +84,20 @@ export class PageView implements Code {
   place(offset: number): readonly [page: number | undefined, offset: number] {
     const number = pageOf(offset);
     return [this.page(number), offset - number * pageBytes];
+  }
+  /** A copy of the bytes in a range. */
+  bytes({ page, start, end }: CodeRange): Uint8Array {
+    const base = Math.floor((this.page(page) ?? 0) / 8) * pageBytes;
+    return this.#p.v.pool.bytes.slice(base + start, base + end);
+  }
+  /** Whether these are the bytes in a range. */
+  has({ page, start }: CodeRange, bytes: Uint8Array): boolean {
+    const found = this.page(page);
+    if (found === undefined) return false;
+    const memory = this.#p.v.pool.bytes;
+    const base = Math.floor(found / 8) * pageBytes + start;
+    for (let n = 0; n < bytes.length; n++) if (memory[base + n] !== bytes[n]) return false;
+    return true;
   }
   at(offset: number): Decoded | undefined {
     const [page, within] = this.place(offset);

@@ -21,6 +21,7 @@ import { call, memoryCode } from '../wasm/pieces.ts';
 import type { FlagKind } from './flag-kind.ts';
 import { hostFloat } from './host-float.ts';
 import { NotTranslated } from './not-translated.ts';
+import { mapOffset } from './page-check.ts';
 import { gprName, type RegionLocals, xmmName } from './region-locals.ts';
 import { RegionMemory, valueOfFs, valueOfGs } from './region-memory.ts';
 import { copyKnown, exitToIp, exitWord, type Known, type Place, type Surroundings } from './surroundings.ts';
@@ -194,7 +195,9 @@ export class RegionOps extends RegionMemory {
     const field = (record: Node, offset: number): Node => this.graph.node('i32', memoryCode(Op.i32Load16U, offset), [record], false, 16);
     this.when(this.ltu(distance, this.constant(pageBytes)), () => {
       const place = this.graph.node('i32', [Op.i32Shl], [this.narrow(distance), this.i32(2)], true, 14);
-      const record = this.graph.node('i32', memoryCode(Op.i32Load, map), [place], false, 32); // 0 is no region's either
+      const maps = this.graph.node('i32', memoryCode(Op.i32Load, Record.maps), [this.graph.parameter(1)], false, 32);
+      const start = this.graph.node('i32', memoryCode(Op.i32Load, mapOffset(map)), [maps], false, 32);
+      const record = this.graph.node('i32', memoryCode(Op.i32Load, 0), [this.add32(start, place)], false, 32); // 0 is no region's either
       const slot = this.graph.read('i32', this.locals.named('slot'), 16);
       this.when(this.graph.node('i32', [Op.i32Eq], [field(record, Record.handler), slot], true, 1), () => {
         const { kind } = this;

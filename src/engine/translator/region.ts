@@ -35,8 +35,6 @@ interface RegionOptions {
   readonly narrow: boolean;
   /** The dispatcher counts the ways out, so all lead there. */
   readonly profiled: boolean;
-  /** The map of decoded code that the TLB has for a page while it is where it was; pages count from the region's first. */
-  readonly mapOf: (page: number) => number;
   /** The number of a function in the region's module. */
   readonly callIndex: (callee: Callee) => number;
 }
@@ -45,11 +43,13 @@ export class Region {
   readonly blocks: readonly Block[];
   /** Offsets at which it can be entered, by the number that the record holds. */
   readonly entries: readonly number[];
+  readonly isNarrow: boolean;
   readonly #restricted: boolean;
   readonly #profiled: boolean;
   readonly #locals = new RegionLocals();
   readonly #structure: Structure;
-  readonly #mapOf: (page: number) => number;
+  /** The pages whose maps of decoded code it asks for, in the order in which `Record.maps` has them; they count from the first. */
+  readonly pages: number[] = [];
   readonly #callIndex: (callee: Callee) => number;
   readonly #kinds: readonly (FlagKind | undefined)[];
   readonly #verified: VerifiedPages;
@@ -64,12 +64,12 @@ export class Region {
   /** What is known where control comes to a block in one way only. */
   readonly #reached = new Map<number, { readonly known: Known; readonly retired: number }>();
 
-  constructor(blocks: readonly Block[], { restricted, narrow, profiled, mapOf, callIndex }: RegionOptions) {
+  constructor(blocks: readonly Block[], { restricted, narrow, profiled, callIndex }: RegionOptions) {
     this.#windows = new Windows(this.#locals, narrow);
     this.blocks = blocks;
+    this.isNarrow = narrow;
     this.#restricted = restricted;
     this.#profiled = profiled;
-    this.#mapOf = mapOf;
     this.#callIndex = callIndex;
     const next: (readonly number[])[] = [];
     const entered: number[] = [];
@@ -193,6 +193,11 @@ export class Region {
     word().i32(outcomeMax).op(Op.i32And);
   }
 
+  /** Which of the maps is a page's. */
+  #mapOf(page: number): number {
+    const at = this.pages.indexOf(page);
+    return at >= 0 ? at : this.pages.push(page) - 1;
+  }
   #isReachedInOneWay(node: number): boolean {
     return !this.#structure.isMerge(node) && !this.#structure.isLoop(node);
   }

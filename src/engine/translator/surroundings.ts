@@ -18,7 +18,7 @@ export interface Surroundings {
   readonly target: number | undefined;
   readonly behind: number | undefined;
   readonly guesses: readonly { readonly block: number; readonly offset: number; readonly hint: Hint }[];
-  /** When a computed jump may go to one of the region's entries: the block's page, and where the records of its instructions are found. */
+  /** When a computed jump may go to one of the region's entries: the block's page, and which of the region's maps has the records of its instructions. */
   readonly page: { readonly offset: number; readonly map: number } | undefined;
   /** Emits the way back to the dispatcher, which goes to the entry that the local `entry` tells. */
   dispatch(out: Emitter, kind: FlagKind, retired: number): void;

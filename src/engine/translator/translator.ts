@@ -2,16 +2,19 @@
 import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At, userCode } from '../../cpu/state.ts';
-import { type Callee, Callees } from '../interpreter/callees.ts';
+import { pageBytes } from '../../memory/pool.ts';
+import { Callees } from '../interpreter/callees.ts';
 import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import { ShapeMap } from '../interpreter/shapes.ts';
-import type { Translation } from '../interpreter/translation.ts';
+import type { RegionEntry, Translation } from '../interpreter/translation.ts';
 import type { CompiledCode } from '../options.ts';
 import type { EngineProfile } from '../profile.ts';
 import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
-import { type Block, discover, type Step, type Trait } from './discover.ts';
+import { type Block, discover, pageOf, type Step, type Trait } from './discover.ts';
+import { type CodeRange, type LibraryRegion, RegionLibrary } from './library.ts';
 import { NotTranslated } from './not-translated.ts';
+import { mapOffset } from './page-check.ts';
 import { type Hot, PageView } from './page-view.ts';
 import { Region } from './region.ts';
 
@@ -27,21 +30,14 @@ const instructionsPerMiss = 1000;
 
 /** When there are too many regions, one in so many goes. */
 const evictedPart = 8;
-/** What the records of a place hold. */
-interface Entry {
-  readonly slot: number;
-  readonly entry: number;
-}
-/** Bytes of a page. */
-interface Range {
-  readonly page: number;
-  readonly start: number;
-  readonly end: number;
-}
+/** So many regions are kept for other places with the same code, whether they are in use or not. */
+const libraryMax = 2048;
+
 /** A region in use: the pages its code lies on, and where it is entered. */
 interface Installed {
+  readonly region: LibraryRegion;
   readonly slot: number;
-  readonly ranges: readonly Range[];
+  readonly ranges: readonly CodeRange[];
   readonly entries: readonly (readonly [page: number, offset: number])[];
 }
 /** What the code of a module has in common: the privilege level it runs at. */
@@ -57,18 +53,18 @@ const levels: readonly CodeLevel[] = ['supervisor', 'user'];
 const nothingWaits = (): Waiting => ({ places: new Map(), count: 0, instructions: 0 });
 interface Made {
   readonly region: Region;
-  readonly ranges: readonly Range[];
   readonly view: PageView;
   readonly body: FunctionBody;
 }
 
-/** The bytes that blocks were made of. */
-function rangesOf(blocks: readonly Block[], view: PageView): readonly Range[] {
-  const ranges: Range[] = [];
+/** The bytes that blocks were made of; pages count from the region's first. */
+function rangesOf(blocks: readonly Block[]): readonly CodeRange[] {
+  const ranges: CodeRange[] = [];
   for (const b of blocks) {
-    const [page, start] = view.place(b.offset);
+    const page = pageOf(b.offset);
+    const start = b.offset - page * pageBytes;
     const last = b.steps.at(-1) as Step;
-    if (page !== undefined) ranges.push({ page, start, end: start + last.offset + last.decoded.length - b.offset });
+    ranges.push({ page, start, end: start + last.offset + last.decoded.length - b.offset });
   }
   return ranges;
 }
@@ -85,7 +81,7 @@ export class Translator implements Translation {
   readonly #p: Processor;
   readonly #interpreter: Interpreter;
   readonly #profile: EngineProfile | undefined;
-  readonly #entries = new Map<number, Map<number, Entry>>();
+  readonly #entries = new Map<number, Map<number, RegionEntry>>();
   readonly #installed = new Map<number, Set<Installed>>();
   /** All that are in use, the oldest first. */
   readonly #order = new Set<Installed>();
@@ -99,10 +95,11 @@ export class Translator implements Translation {
   #missesCounted = 0;
   /** Places whose regions missed their memory so often that they are made without windows. */
   readonly #narrow = new Map<number, Set<number>>();
+  readonly #library = new RegionLibrary(libraryMax);
   readonly #targets = new Map<number, Map<number, Set<number>>>();
   readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
   /** How often what happened; for profiles. */
-  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, forgotten: 0, evicted: 0, narrowed: 0, refused: 0 };
+  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, reused: 0, forgotten: 0, evicted: 0, narrowed: 0, refused: 0 };
 
   constructor(p: Processor, interpreter: Interpreter, { profile, most = regionsMax, patience = defaultPatience }: TranslatorOptions = {}) {
     this.#p = p;
@@ -150,12 +147,13 @@ export class Translator implements Translation {
     if (!region || this.#isNarrow(page, offset)) return;
     for (const [at, within] of region.entries) this.#narrow.set(at, (this.#narrow.get(at) ?? new Set()).add(within));
     this.counts.narrowed++;
+    this.#library.remove(region.region);
     this.#drop(region);
   }
   #isNarrow(page: number, offset: number): boolean {
     return this.#narrow.get(page)?.has(offset) === true;
   }
-  entry(page: number, offset: number): Entry | undefined {
+  entry(page: number, offset: number): RegionEntry | undefined {
     return this.#entries.get(page)?.get(offset);
   }
   forget(frame: number, start: number, end: number): void {
@@ -231,17 +229,15 @@ export class Translator implements Translation {
     for (const [page, { address, mode, offsets }] of places) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region made before
-        const traits = this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'];
-        const view = new PageView(this.#p, this.#interpreter, this, traits, page, { address, mode });
+        const view = this.#view(page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
-        const ranges = rangesOf(blocks, view);
-        for (const { page: at, start, end } of ranges) this.#interpreter.pages.markCode(Math.floor(at / 8), start, end);
-        const region = this.#region(blocks, view, this.#isNarrow(page, offset), callees.number);
+        const options = { restricted: view.restricted, narrow: this.#isNarrow(page, offset), profiled: this.#profile !== undefined };
+        const region = new Region(blocks, { ...options, callIndex: callees.number });
         const body = this.#bodyOf(region, `r${made.length}`);
         if (!body) continue;
         for (const b of blocks) this.counts.instructions += b.steps.length;
-        made.push({ region, ranges, view, body });
+        made.push({ region, view, body });
         for (const entry of region.entries) {
           const [at, within] = view.place(entry);
           if (at !== undefined) places.get(at)?.offsets.delete(within);
@@ -266,10 +262,6 @@ export class Translator implements Translation {
   isWanted(page: number, offset: number): boolean {
     return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
   }
-  #region(blocks: readonly Block[], view: PageView, narrow: boolean, callIndex: (callee: Callee) => number): Region {
-    const mapOf = (number: number): number => this.#interpreter.pages.mapOf(view.page(number) ?? 0);
-    return new Region(blocks, { restricted: view.restricted, narrow, profiled: this.#profile !== undefined, mapOf, callIndex });
-  }
   #install(made: readonly Made[], callees: Callees, level: CodeLevel): void {
     const module = new ModuleBuilder(callees.imports());
     for (const { body } of made) module.add(body);
@@ -278,26 +270,79 @@ export class Translator implements Translation {
     this.counts.bytes += bytes.length;
     const compile = (): WebAssembly.Exports => this.#interpreter.instantiate(bytes, level);
     const exports = this.#profile ? this.#profile.time('compilation', compile) : compile();
-    for (const [n, { region, ranges, view, body }] of made.entries()) {
-      if (this.#order.size >= this.#regionsMax) this.#evict();
-      const slot = this.#interpreter.install(present(exports[`r${n}`], 'region') as () => number);
+    for (const [n, { region, view, body }] of made.entries()) {
+      const { blocks, entries, pages, isNarrow } = region;
+      const ranges = rangesOf(blocks);
+      const code = ranges.map((r) => view.bytes(r));
+      const run = present(exports[`r${n}`], 'region') as () => number;
+      const steps = this.#profile && blocks.flatMap((b) => b.steps);
+      const made: LibraryRegion = {
+        run,
+        mode: view.mode,
+        isNarrow,
+        entries,
+        pages,
+        ranges,
+        code,
+        profiled: steps && { steps, body, callees: callees.list },
+      };
+      this.#library.add(made);
+      this.#place(made, view);
       this.counts.regions++;
-      this.#remember(region, ranges, view, slot);
-      this.#profile?.region(
-        slot,
-        region.blocks.flatMap((b) => b.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }))),
-        body,
-        callees.list,
-      );
     }
   }
-  #remember(region: Region, ranges: readonly Range[], view: PageView, slot: number): void {
+
+  mayKnow(page: number, offset: number): boolean {
+    return this.#library.mayKnow(this.#p.v.pool.bytes, Math.floor(page / 8), offset, page & 7);
+  }
+  reuse(page: number, offset: number): boolean {
+    const { v } = this.#p;
+    const mode = Number(v.get64(At.codeMode));
+    for (const { region, entry } of this.#library.candidates(v.pool.bytes, Math.floor(page / 8), offset, page & 7)) {
+      if (!region.isNarrow && this.#isNarrow(page, offset)) continue;
+      const address = BigInt.asUintN(64, v.get64(At.codePage) - BigInt(pageOf(entry) * pageBytes));
+      const first = pageOf(entry) === 0 ? page : this.#interpreter.pages.pageAt(address, mode);
+      if (first === undefined) continue;
+      const view = this.#view(first, { address, mode });
+      if (!region.ranges.every((range, n) => view.has(range, region.code[n] as Uint8Array))) continue;
+      this.#place(region, view);
+      this.counts.reused++;
+      this.#profile?.reuse();
+      return true;
+    }
+    return false;
+  }
+  #view(page: number, at: Pick<Hot, 'address' | 'mode'>): PageView {
+    return new PageView(this.#p, this.#interpreter, this, this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'], page, at);
+  }
+  /** Has the records of its entries enter a region that was made, or may as well have been made, of the code there. */
+  #place(region: LibraryRegion, view: PageView): void {
+    const { pages } = this.#interpreter;
+    if (!pages.hasRoom(mapOffset(region.pages.length))) return; // all code is about to be forgotten
+    if (this.#order.size >= this.#regionsMax) this.#evict();
+    const maps = pages.allocate(mapOffset(region.pages.length + (region.pages.length & 1)));
+    for (const [n, page] of region.pages.entries()) this.#p.v.words[(maps + mapOffset(n)) >>> 2] = pages.mapOf(view.page(page) ?? 0);
+    const ranges: CodeRange[] = [];
+    for (const { page, start, end } of region.ranges) {
+      const at = present(view.page(page), 'page');
+      pages.markCode(Math.floor(at / 8), start, end);
+      ranges.push({ page: at, start, end });
+    }
+    const slot = this.#interpreter.install(region.run);
+    this.#remember(region, ranges, view, slot, maps);
+    const { profiled } = region;
+    if (profiled) {
+      const instructions = profiled.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }));
+      this.#profile?.region(slot, instructions, profiled.body, profiled.callees);
+    }
+  }
+  #remember(region: LibraryRegion, ranges: readonly CodeRange[], view: PageView, slot: number, maps: number): void {
     const places: (readonly [page: number, offset: number])[] = [];
     for (const offset of region.entries) {
       const [page, within] = view.place(offset);
       if (page !== undefined) places.push([page, within]);
     }
-    const installed: Installed = { slot, ranges, entries: places };
+    const installed: Installed = { region, slot, ranges, entries: places };
     this.#order.add(installed);
     for (const { page } of ranges) {
       const regions = this.#installed.get(page);
@@ -311,9 +356,9 @@ export class Translator implements Translation {
         this.#entries.set(page, entries);
       }
       const before = entries.get(offset);
-      entries.set(offset, { slot, entry });
+      entries.set(offset, { slot, entry, maps });
       if (before) this.#supersede(page, before.slot);
-      this.#interpreter.enter(page, offset, slot, entry);
+      this.#interpreter.enter(page, offset, { slot, entry, maps });
     }
   }
 }
