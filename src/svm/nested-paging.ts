@@ -14,6 +14,8 @@ const noExecute = 0x8000_0000 | 0;
 const reservedHigh = 0x000f_ff00;
 const physicalHigh = 0xff;
 const pagesMax = 2 ** 36;
+/** Pages that an entry of a level spans, from the lowest level on. */
+const spans = [1, 2 ** 9, 2 ** 18, 2 ** 27] as const;
 /** Bits of EXITINFO1. APM 2, 15.25.6. */
 const Fault = { present: 1n, write: 2n, user: 4n, reserved: 8n, fetch: 16n, final: 1n << 32n, table: 1n << 33n } as const;
 
@@ -45,14 +47,14 @@ export class NestedPaging implements SecondStage {
     let writable = true;
     let executable = true;
     for (let level = 4; ; level--) {
-      const index = Math.floor(page / 2 ** (9 * (level - 1))) & 0x1ff;
+      const span = spans[level - 1] as number;
+      const index = Math.floor(page / span) & 0x1ff;
       const frame = v.space.frameOf(table);
       const at = (frame * pageBytes + index * 8) >>> 2;
       const entry = frame === 0 ? 0 : (v.words[at] ?? 0);
       const upper = frame === 0 ? 0 : (v.words[at + 1] ?? 0);
       if ((entry & Entry.present) === 0) return fault(0n);
       const large = (entry & Entry.large) !== 0 && level > 1;
-      const span = 2 ** (9 * (level - 1));
       const base = (upper & physicalHigh) * 0x10_0000 + (entry >>> 12);
       const misplaced = large && (level === 4 || ((base % span) & ~1) !== 0); // bit 12 of a large page is PAT
       if ((upper & reservedHigh) !== 0 || misplaced) return fault(Fault.present | Fault.reserved);
