@@ -36,7 +36,7 @@ const program = (way: Way, more: number): number[] => {
   return [...start, ...bodies.flat(), 0xc3];
 };
 const [pieces, instructions] = [250, 10_001] as const;
-/** Each time the code is written again its regions are made again, and know some more of the jump's targets. */
+/** Each time other code is written its regions are made anew, and know some more of the jump's targets. */
 const rounds = 8;
 
 function run(translate: boolean, way: Way) {
@@ -49,7 +49,7 @@ function run(translate: boolean, way: Way) {
   before.gpr.fill(BigInt(windowAddress + windowBytes / 2));
   bench.loadNext(jump);
   for (let round = 0; round < rounds; round++) {
-    bench.load({ code: Uint8Array.from(program(way, 1)), before });
+    bench.load({ code: Uint8Array.from(program(way, 1 + round)), before });
     runOn();
   }
   const inFirst = bench.state();
