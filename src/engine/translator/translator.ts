@@ -276,7 +276,7 @@ export class Translator implements Translation {
       const code = ranges.map((r) => view.bytes(r));
       const run = present(exports[`r${n}`], 'region') as () => number;
       const steps = this.#profile && blocks.flatMap((b) => b.steps);
-      const made: LibraryRegion = {
+      const shared: LibraryRegion = {
         run,
         mode: view.mode,
         isNarrow,
@@ -286,8 +286,8 @@ export class Translator implements Translation {
         code,
         profiled: steps && { steps, body, callees: callees.list },
       };
-      this.#library.add(made);
-      this.#place(made, view);
+      this.#library.add(shared);
+      this.#place(shared, view);
       this.counts.regions++;
     }
   }
@@ -305,7 +305,7 @@ export class Translator implements Translation {
       if (first === undefined) continue;
       const view = this.#view(first, { address, mode });
       if (!region.ranges.every((range, n) => view.has(range, region.code[n] as Uint8Array))) continue;
-      this.#place(region, view);
+      if (!this.#place(region, view)) return false;
       this.counts.reused++;
       this.#profile?.reuse();
       return true;
@@ -315,12 +315,13 @@ export class Translator implements Translation {
   #view(page: number, at: Pick<Hot, 'address' | 'mode'>): PageView {
     return new PageView(this.#p, this.#interpreter, this, this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'], page, at);
   }
-  /** Has the records of its entries enter a region that was made, or may as well have been made, of the code there. */
-  #place(region: LibraryRegion, view: PageView): void {
+  /** Has the records of its entries enter a region that was made, or may as well have been made, of the code there. False when all code is about to be forgotten. */
+  #place(region: LibraryRegion, view: PageView): boolean {
     const { pages } = this.#interpreter;
-    if (!pages.hasRoom(mapOffset(region.pages.length))) return; // all code is about to be forgotten
+    const bytes = mapOffset(region.pages.length + (region.pages.length & 1)); // records behind it stay at multiples of 8
+    if (!pages.hasRoom(bytes)) return false;
     if (this.#order.size >= this.#regionsMax) this.#evict();
-    const maps = pages.allocate(mapOffset(region.pages.length + (region.pages.length & 1)));
+    const maps = pages.allocate(bytes);
     for (const [n, page] of region.pages.entries()) this.#p.v.words[(maps + mapOffset(n)) >>> 2] = pages.mapOf(view.page(page) ?? 0);
     const ranges: CodeRange[] = [];
     for (const { page, start, end } of region.ranges) {
@@ -335,6 +336,7 @@ export class Translator implements Translation {
       const instructions = profiled.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }));
       this.#profile?.region(slot, instructions, profiled.body, profiled.callees);
     }
+    return true;
   }
   #remember(region: LibraryRegion, ranges: readonly CodeRange[], view: PageView, slot: number, maps: number): void {
     const places: (readonly [page: number, offset: number])[] = [];
