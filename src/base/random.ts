@@ -2,13 +2,14 @@
 const all = (1n << 64n) - 1n;
 
 export class SeededRandom {
-  #state: bigint;
+  state: { value: bigint };
   constructor(seed: bigint) {
-    this.#state = seed & all;
+    this.state = { value: seed & all };
   }
   next64(): bigint {
-    this.#state = (this.#state + 0x9e37_79b9_7f4a_7c15n) & all;
-    let z = this.#state;
+    const { state } = this;
+    state.value = (state.value + 0x9e37_79b9_7f4a_7c15n) & all;
+    let z = state.value;
     z = ((z ^ (z >> 30n)) * 0xbf58_476d_1ce4_e5b9n) & all;
     z = ((z ^ (z >> 27n)) * 0x94d0_49bb_1331_11ebn) & all;
     return z ^ (z >> 31n);

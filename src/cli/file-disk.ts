@@ -33,6 +33,10 @@ export class FileDisk implements BlockDevice {
     this.sectors = status.size / sectorBytes;
   }
 
+  /** When the file was written last. */
+  get stamp(): string {
+    return String(fstatSync(this.#file).mtimeMs);
+  }
   read(sector: number, into: Uint8Array): boolean {
     return this.#guarded('read', () => {
       let at = 0;

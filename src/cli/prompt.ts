@@ -59,6 +59,7 @@ translate ADDRESS [VMCS]  every step from a linear address to the machine's memo
 vmcs [VMCS]             the VMCSs entered so far, and the current or the named one by its fields (hexadecimal address)
 devices                 the machine's devices
 exits                   what made the processor leave the engine, per second
+save FILE               save the machine: run --restore FILE goes on with it
 power                   press the power button, and back to the guest
 continue                back to the guest (or Ctrl-C)
 quit                    end the program`;
@@ -68,16 +69,17 @@ const hexadecimal = (text: string): bigint | undefined => {
   return /^[0-9a-f]{1,16}$/i.test(digits) ? BigInt(`0x${digits}`) : undefined;
 };
 
-export interface PromptAction {
-  readonly text: string;
-  readonly then: 'stay' | 'continue' | 'quit';
-}
+export type PromptAction =
+  | { readonly then: 'stay'; readonly text: string }
+  | { readonly then: 'save'; readonly path: string }
+  | { readonly then: 'continue' }
+  | { readonly then: 'quit' };
 
 /** One command; any unambiguous beginning of a word is enough. */
 export function command(machine: Machine, line: string, secondsRun: number): PromptAction {
   const [word = '', ...rest] = line.trim().split(/\s+/);
   const stay = (text: string): PromptAction => ({ text, then: 'stay' });
-  const names = ['registers', 'memory', 'translate', 'vmcs', 'devices', 'exits', 'power', 'continue', 'quit', 'help'];
+  const names = ['registers', 'memory', 'translate', 'vmcs', 'devices', 'exits', 'save', 'power', 'continue', 'quit', 'help'];
   const matches = word === '' ? [] : names.filter((name) => name.startsWith(word));
   if (word === '') return stay('');
   if (matches.length !== 1)
@@ -106,13 +108,17 @@ export function command(machine: Machine, line: string, secondsRun: number): Pro
       return stay(machine.chips.names.join('\n'));
     case 'exits':
       return stay(exits(machine, secondsRun));
+    case 'save': {
+      const path = line.trim().slice(word.length).trim();
+      return path === '' ? stay('save FILE: where to?') : { then: 'save', path };
+    }
     case 'power':
       machine.chips.power.pressButton();
-      return { text: '', then: 'continue' };
+      return { then: 'continue' };
     case 'continue':
-      return { text: '', then: 'continue' };
+      return { then: 'continue' };
     case 'quit':
-      return { text: '', then: 'quit' };
+      return { then: 'quit' };
     default:
       return stay(help);
   }

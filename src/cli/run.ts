@@ -6,6 +6,7 @@ import { checkOptions, type RawOptions, type RunOptions, readConfigFile } from '
 import { buildMachine } from '../domain/build.ts';
 import type { MachineConfig, MachineWorld } from '../domain/config.ts';
 import type { Machine } from '../domain/machine.ts';
+import { NotSaved, restoreMachine } from '../domain/saved.ts';
 import type { StopReason } from '../domain/stop-reason.ts';
 import { Trace } from '../domain/trace.ts';
 import type { EngineProfile } from '../engine/profile.ts';
@@ -15,6 +16,7 @@ import { defaultGuest, readFile, reason } from './files.ts';
 import { unpackInitrd } from './initrd.ts';
 import { nestedInitrd, withVmx } from './nested.ts';
 import { command } from './prompt.ts';
+import { checkPlace, readSaved, writeSaved } from './saved-file.ts';
 import { Terminal } from './terminal.ts';
 import { unpack } from './unpack.ts';
 import { tuneFor } from './v8-tuning.ts';
@@ -98,7 +100,8 @@ class Session {
 
   async run(): Promise<number> {
     if (this.#options.regions !== undefined) makeRegionsFolder(this.#options.regions);
-    const config = this.#config();
+    if (this.#options.save !== undefined) checkPlace(this.#options.save);
+    const make = this.#maker();
     const disks = this.#options.disks.map((disk) => new FileDisk(disk));
     if (this.#options.serial.startsWith('file:')) this.#serialFile = openSerial(this.#options.serial.slice(5));
     const onSignal = (): void => this.#end();
@@ -109,11 +112,13 @@ class Session {
     try {
       if (this.#options.serial === 'stdio') this.#terminal.open();
       for (;;) {
-        const machine = await withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
+        const machine = await make(disks);
         const reason = await this.#runMachine(machine);
         if (machine.profile) this.#report(machine, machine.profile);
-        if (this.#quit || reason === undefined) return 0;
+        if (this.#quit || reason === undefined) return this.#saveAtEnd(machine);
         if (reason.kind !== 'reset' || !this.#options.reboot) return this.#status(reason);
+        if (this.#options.restore !== undefined)
+          throw new Error('the guest reset itself; a restored machine has no kernel to start again with');
       }
     } finally {
       this.#flush();
@@ -123,6 +128,23 @@ class Session {
     }
   }
 
+  /** What makes the machine, again after each of its resets. */
+  #maker(): (disks: readonly FileDisk[]) => Promise<Machine> {
+    const { restore, translator, profile } = this.#options;
+    if (restore !== undefined) return (disks) => restored(restore, { disks, translator, profile }, this.#world());
+    const config = this.#config();
+    return (disks) => withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
+  }
+  async #saveAtEnd(machine: Machine): Promise<number> {
+    const { save } = this.#options;
+    if (save === undefined) return 0;
+    const bytes = await writeSaved(machine, save).catch((problem: Error) => {
+      throw new Error(`--save ${problem.message}`);
+    });
+    this.#flush();
+    process.stderr.write(`\r\n${savedText(save, bytes)}\r\n`);
+    return 0;
+  }
   #config(): Omit<MachineConfig, 'disks'> {
     const o = this.#options;
     const guest = o.kernel === undefined ? defaultGuest() : undefined;
@@ -192,7 +214,7 @@ class Session {
     const machine = this.#machine;
     if (!machine) return;
     // a guest told to use the virtio console reads there
-    const reader = /\bconsole=hvc/.test(this.#options.append ?? '') ? machine.chips.virtioConsole : machine.chips.uart;
+    const reader = /\bconsole=hvc/.test(machine.hardware.commandLine) ? machine.chips.virtioConsole : machine.chips.uart;
     let taken = 0;
     while (taken < this.#waiting.length && reader.receive(this.#waiting[taken] ?? 0)) taken++;
     this.#waiting = this.#waiting.slice(taken);
@@ -237,6 +259,17 @@ class Session {
     this.#terminal.onLine = (line) => {
       const action = command(machine, line, (performance.now() - this.#startedMs) / 1000);
       if (action.then === 'stay') return say(action.text);
+      if (action.then === 'save') {
+        const prompt = this.#terminal.onLine;
+        this.#terminal.onLine = () => {}; // until it is done
+        writeSaved(machine, action.path)
+          .then((bytes) => savedText(action.path, bytes), reason)
+          .then((text) => {
+            this.#terminal.onLine = prompt;
+            say(text);
+          });
+        return;
+      }
       this.#terminal.onLine = undefined;
       if (action.then === 'quit') this.#end();
       else runner.resume();
@@ -256,6 +289,8 @@ class Session {
     if (this.#options.regions !== undefined) writeTexts(this.#options.regions, profile.texts(machine.retired));
   }
   #status(reason: StopReason): number {
+    const { save } = this.#options;
+    if (save !== undefined) process.stderr.write(`\r\ntestudo: --save ${save}: the guest has ended, nothing was saved\r\n`);
     switch (reason.kind) {
       case 'power-off':
       case 'reset':
@@ -266,6 +301,16 @@ class Session {
         process.stderr.write(`\ntestudo: the guest shut itself down by a triple fault (${reason.why})\n`);
         return 3;
     }
+  }
+}
+
+const savedText = (path: string, bytes: number): string => `saved: ${path}, ${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+async function restored(path: string, parts: Parameters<typeof restoreMachine>[1], world: MachineWorld): Promise<Machine> {
+  try {
+    return await restoreMachine(readSaved(path), parts, world);
+  } catch (problem) {
+    throw new Error(`--restore ${path}: ${problem instanceof NotSaved ? problem.message : reason(problem)}`);
   }
 }
 

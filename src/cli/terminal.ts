@@ -11,7 +11,7 @@ export interface TerminalParts {
 }
 
 const help = `
-Ctrl-A x  quit         Ctrl-A c  prompt: registers, memory, devices, exits
+Ctrl-A x  quit         Ctrl-A c  prompt: look into the machine, save it
 Ctrl-A h  this help    Ctrl-A a  send Ctrl-A to the guest
 `;
 

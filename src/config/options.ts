@@ -31,6 +31,9 @@ export interface RunOptions {
   /** Where the hottest regions are written to as text. */
   readonly regions: string | undefined;
   readonly trace: readonly TraceFilter[];
+  /** Where the machine is saved to when the program is ended before its guest, and a saved one that goes on. */
+  readonly save: string | undefined;
+  readonly restore: string | undefined;
 }
 
 /** How the level-0 monitor works: the comparisons of the Turtles paper. */
@@ -71,6 +74,8 @@ export const optionRecords = {
   translator: { flags: '--no-translator', help: 'interpret everything: slower, for comparison' },
   profile: { flags: '--profile', help: 'print at the end where the time went and the hottest code, to standard error' },
   regions: { flags: '--regions <folder>', help: "write at the end the hottest regions of translated code there, as WebAssembly text with their guest code; includes --profile" },
+  save: { flags: '--save <file>', help: 'when the program is ended (Ctrl-A x, or a signal) before the guest ends, save the machine there; also at the prompt: save FILE' },
+  restore: { flags: '--restore <file>', help: 'go on with a saved machine; what it consists of is in the file, its disks are given as they were' },
   trace: { flags: '--trace <kinds>', help: 'print to standard error, comma-separated KIND[:FROM[-TO]]: exceptions and interrupts (by vector), ports, mmio and instructions (by address), vmx (entries and exits, by reason), hexadecimal' },
 } as const satisfies Readonly<Record<string, OptionRecord>>;
 export type OptionName = keyof typeof optionRecords;
@@ -94,6 +99,8 @@ export interface RawOptions {
   readonly profile?: boolean;
   readonly regions?: string;
   readonly trace?: string;
+  readonly save?: string;
+  readonly restore?: string;
 }
 
 const traceKinds = ['exceptions', 'interrupts', 'ports', 'mmio', 'instructions', 'vmx'] as const;
@@ -137,6 +144,8 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
   const trace = raw.trace === undefined ? [] : parseTrace(raw.trace, problems);
   const disks = (raw.disk ?? []).map((text, n) => parseDisk(text, n, problems));
   if (raw.module && raw.module.length > 0 && raw.kernel === undefined) problems.push('--module: needs --kernel, the default guest takes no modules');
+  if (raw.restore !== undefined)
+    for (const name of ofTheMachine) if (isGiven(raw[name])) problems.push(`--${name}: not with --restore, whose file has the machine`);
   if (problems.length > 0) return { problems };
   const options: RunOptions = {
     kernel: raw.kernel, initrd: raw.initrd, append: raw.append, memoryMiB, serial, cpu: raw.cpu ?? 'x86-64-v2', nested, turtles, seed, disks,
@@ -146,9 +155,14 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
     }),
     deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace,
     translator: raw.translator ?? true, profile: raw.profile === true || raw.regions !== undefined, regions: raw.regions,
+    save: raw.save, restore: raw.restore,
   };
   return { options };
 }
+
+/** What a saved machine has already. */
+const ofTheMachine = ['kernel', 'initrd', 'module', 'append', 'memory', 'cpu', 'nested', 'turtles', 'seed', 'deterministic'] as const;
+const isGiven = (value: unknown): boolean => value !== undefined && value !== false;
 
 function levelsOf(raw: RawOptions, problems: string[]): number {
   if (raw.nested === undefined || raw.nested === false) return 0;

@@ -23,6 +23,8 @@ export interface PortBus {
 export interface VcpuClock {
   /** Guest time in TSC ticks. */
   tsc(): bigint;
+  /** The same when the guest did not ask. */
+  peekTsc(): bigint;
   /** Instructions retired. */
   retired(): number;
 }

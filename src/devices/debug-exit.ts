@@ -4,6 +4,7 @@ import type { PortDevice } from './device.ts';
 export class DebugExit implements PortDevice {
   readonly name = 'debug-exit';
   readonly ports = [{ base: 0xf4, count: 4 }];
+  state = {};
   readonly #exit: (status: number) => void;
 
   constructor(exit: (status: number) => void) {

@@ -1,10 +1,12 @@
 /** A machine put together in plain sight: memory, one vCPU, the chips of a PC, and a kernel ready to run. */
 import { SeededRandom } from '../base/random.ts';
+import type { Stateful } from '../base/stateful.ts';
 import { defaultCpu, parseCpu } from '../cpu/cpuid.ts';
 import { enterKernel } from '../cpu/entry.ts';
 import { helpers } from '../cpu/helpers/index.ts';
 import { LocalApic, tscHz } from '../cpu/local-apic.ts';
 import { Processor } from '../cpu/processor.ts';
+import { SavedVcpu } from '../cpu/saved-vcpu.ts';
 import { vcpuAreaBytes } from '../cpu/state.ts';
 import { Vcpu } from '../cpu/vcpu.ts';
 import { hpetBase } from '../devices/hpet/hpet.ts';
@@ -28,7 +30,7 @@ import { monitorRange } from '../vmx/turtles/memory.ts';
 import { Turtles } from '../vmx/turtles/monitor.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { buildChips, serialPort } from './chips.ts';
-import type { MachineConfig, MachineWorld } from './config.ts';
+import type { EngineConfig, HardwareConfig, MachineConfig, MachineWorld } from './config.ts';
 import { InterruptController } from './interrupts.ts';
 import { loadKernel } from './load-kernel.ts';
 import { Machine } from './machine.ts';
@@ -45,6 +47,20 @@ const machineMiB = 4096;
 
 /** Throws a sentence for the user when the kernel or the CPU's name is not to be used. */
 export async function buildMachine(config: MachineConfig, world: MachineWorld): Promise<Machine> {
+  const { machine, layout, random } = assembleMachine(config, world, config.seed);
+  const { v } = machine.processor;
+  placeFirmware(v.space, layout);
+  enterKernel(v, await loadKernel({ config, world, space: v.space, layout, seed: random.bytes(32) }));
+  machine.turtles?.runGuest();
+  return machine;
+}
+
+/** A machine with nothing in its memory. */
+export function assembleMachine(
+  config: HardwareConfig & EngineConfig,
+  world: MachineWorld,
+  seed: bigint,
+): { readonly machine: Machine; readonly layout: MemoryLayout; readonly random: SeededRandom } {
   const memoryBytes = config.memoryMiB * 2 ** 20;
   const layout = layoutMemory(memoryBytes, { base: ecamBase, size: ecamBytes });
   const model = parseCpu(config.cpu ?? defaultCpu);
@@ -56,7 +72,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     frames: memoryBytes / pageBytes + monitor.reduce((sum, r) => sum + r.size / pageBytes, 0),
   });
   const space = new GuestSpace(pool, [...layout.ram, ...monitor]);
-  const random = new SeededRandom(config.seed);
+  const random = new SeededRandom(seed);
 
   let machine: Machine | undefined;
   const stop = (reason: StopReason): void => machine?.requestStop(reason);
@@ -72,7 +88,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   space.attach(tracedWindows(chips.windows, world.trace));
   const ports = tracedPorts(new PortBus(chips.portDevices), world.trace);
 
-  const tsc = (): bigint => BigInt(Math.floor(clock.nowNs() * (tscHz / 1e9)));
+  const ticks = (ns: number): bigint => BigInt(Math.floor(ns * (tscHz / 1e9)));
   const vcpu = new Vcpu({
     id: 0,
     cpuCount: 1,
@@ -80,7 +96,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     pool,
     space,
     ports,
-    clock: { tsc, retired: () => machine?.retired ?? 0 },
+    clock: { tsc: () => ticks(clock.nowNs()), peekTsc: () => ticks(clock.peekNs()), retired: () => machine?.retired ?? 0 },
     model,
     apic,
     random: () => random.next64(),
@@ -106,6 +122,7 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
   machine = new Machine({
+    hardware: config,
     processor,
     guests: vmx ? vmxGuestMode(vmx) : svm ? svmGuestMode(svm) : undefined,
     vmx,
@@ -120,13 +137,10 @@ export async function buildMachine(config: MachineConfig, world: MachineWorld): 
     interrupts,
     chips,
     pool,
+    stateful: new Map<string, Stateful>([...Object.entries({ clock, timers, random, processor: new SavedVcpu(vcpu) }), ...chips.stateful]),
     trace: world.trace,
   });
-
-  placeFirmware(space, layout);
-  enterKernel(vcpu, await loadKernel({ config, world, space, layout, seed: random.bytes(32) }));
-  turtles?.runGuest();
-  return machine;
+  return { machine, layout, random };
 }
 
 /** What a BIOS would have left in memory. */
@@ -136,5 +150,7 @@ function placeFirmware(space: GuestSpace, layout: MemoryLayout): void {
   space.write(layout.acpiBase, acpi.tables);
   space.write(rsdpAddress, acpi.rsdp);
   placeBiosData(space);
-  space.seal(rsdpAddress, 0x1_0000);
+  sealFirmware(space);
 }
+/** The firmware's part of memory below 1 MiB is read-only. */
+export const sealFirmware = (space: GuestSpace): void => space.seal(rsdpAddress, 0x1_0000);

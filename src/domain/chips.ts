@@ -1,5 +1,6 @@
 /** The chips of the machine and how they are wired: ports, register windows, interrupt lines, slots of the PCI bus. */
 import type { SeededRandom } from '../base/random.ts';
+import type { Stateful } from '../base/stateful.ts';
 import type { LocalApic } from '../cpu/local-apic.ts';
 import { DebugExit } from '../devices/debug-exit.ts';
 import type { DeviceWindow, PortDevice } from '../devices/device.ts';
@@ -17,12 +18,12 @@ import { type VirtioDevice, VirtioTransport } from '../devices/virtio/transport.
 import type { GuestSpace } from '../memory/space.ts';
 import type { Clock } from '../time/clock.ts';
 import type { TimerQueue } from '../time/timers.ts';
-import type { MachineConfig, MachineWorld } from './config.ts';
+import type { HardwareConfig, MachineWorld } from './config.ts';
 import type { InterruptController } from './interrupts.ts';
 import type { StopReason } from './stop-reason.ts';
 
 export interface ChipParts {
-  readonly config: MachineConfig;
+  readonly config: HardwareConfig;
   readonly world: MachineWorld;
   readonly space: GuestSpace;
   readonly random: SeededRandom;
@@ -37,10 +38,13 @@ export interface Chips {
   readonly uart: Uart;
   readonly virtioConsole: VirtioConsole;
   readonly power: Power;
+  readonly rtc: Rtc;
   readonly portDevices: readonly PortDevice[];
   readonly windows: readonly DeviceWindow[];
   /** For people: every device, one line each. */
   readonly names: readonly string[];
+  /** By a name that a saved machine is read by. */
+  readonly stateful: ReadonlyMap<string, Stateful>;
 }
 
 /** The first serial port, where every PC has it. */
@@ -52,17 +56,18 @@ export function buildChips({ config, world, space, random, clock, timers, interr
   const uart = new Uart({ name: 'com1', port: serialPort.port, irq: interrupts.isa(serialPort.irq), output: world.serialOutput });
   const pci = new PciHost(() => stop({ kind: 'reset' }));
   const power = new Power({ clock, sci: interrupts.isa(9), powerOff: () => stop({ kind: 'power-off' }) });
+  const rtc = new Rtc({ clock, timers, irq: interrupts.isa(8), epochMs: world.epochMs });
   const hpet = new Hpet({ clock, timers, line: (pin, level) => interrupts.ioapic.setLine(pin, level) });
   const virtioConsole = new VirtioConsole(world.consoleOutput ?? (() => {}));
   const entropy = new VirtioEntropy((bytes) => random.bytes(bytes));
-  const slots = plugVirtio(pci, space, interrupts, [entropy, virtioConsole, ...(config.disks ?? []).map((disk) => new VirtioBlock(disk))]);
-  const portDevices: readonly PortDevice[] = [
+  const virtio = plugVirtio(pci, space, interrupts, [entropy, virtioConsole, ...(config.disks ?? []).map((disk) => new VirtioBlock(disk))]);
+  const portDevices: readonly (PortDevice & Stateful)[] = [
     uart,
     interrupts.pic,
     pci,
     power,
     new Pit({ clock, timers, irq: interrupts.isa(0) }),
-    new Rtc({ clock, timers, irq: interrupts.isa(8), epochMs: world.epochMs }),
+    rtc,
     new DebugExit((status) => stop({ kind: 'exit', status })),
     new FirmwareConfig({ cpuCount: 1, memoryBytes: config.memoryMiB * 2 ** 20 }),
   ];
@@ -70,14 +75,33 @@ export function buildChips({ config, world, space, random, clock, timers, interr
     uart,
     virtioConsole,
     power,
+    rtc,
     portDevices,
     windows: [apicWindow(apic), interrupts.ioapic, hpet, pci.ecam, pci.memory],
-    names: [...portDevices.map((d) => d.name), 'ioapic', 'local apic', 'hpet', ...slots],
+    names: [
+      ...portDevices.map((d) => d.name),
+      'ioapic',
+      'local apic',
+      'hpet',
+      ...virtio.map(({ device }, n) => `${slotName(n)} ${device.name}`),
+    ],
+    stateful: new Map<string, Stateful>([
+      ...portDevices.map((device) => [device.name, device] as const),
+      ...Object.entries({ 'interrupt lines': interrupts, ioapic: interrupts.ioapic, 'local apic': apic, hpet }),
+      ...virtio.flatMap((transport, n) => transport.parts.map((part, of) => [`${slotName(n)} ${of}`, part] as const)),
+    ]),
   };
 }
 
-/** Puts the devices into slots 1, 2, ... of bus 0 and returns their names. */
-function plugVirtio(pci: PciHost, memory: GuestSpace, interrupts: InterruptController, devices: readonly VirtioDevice[]): string[] {
+/** Slots 1, 2, ... of bus 0. */
+const slotName = (n: number): string => `pci 00:${(n + 1).toString(16).padStart(2, '0')}.0`;
+
+function plugVirtio(
+  pci: PciHost,
+  memory: GuestSpace,
+  interrupts: InterruptController,
+  devices: readonly VirtioDevice[],
+): VirtioTransport[] {
   return devices.map((device, n) => {
     const slot = n + 1;
     const transport = new VirtioTransport({
@@ -87,7 +111,7 @@ function plugVirtio(pci: PciHost, memory: GuestSpace, interrupts: InterruptContr
       intx: interrupts.pci(slot),
     });
     pci.plug(slot, transport.function);
-    return `pci 00:${slot.toString(16).padStart(2, '0')}.0 ${device.name}`;
+    return transport;
   });
 }
 

@@ -12,23 +12,31 @@ export interface MachineModule {
   readonly data: Uint8Array;
 }
 
-export interface MachineConfig {
+/** What a machine consists of: a saved one is restored into the same. */
+export interface HardwareConfig {
   readonly memoryMiB: number;
-  readonly kernel: { readonly name: string; readonly data: Uint8Array };
-  readonly initrd?: { readonly name: string; readonly data: Uint8Array };
-  /** Multiboot modules. */
-  readonly modules?: readonly MachineModule[];
-  readonly commandLine: string;
   readonly disks?: readonly BlockDevice[];
   readonly cpu?: string;
   /** Time follows retired instructions, and the run repeats bit for bit. */
   readonly deterministic?: boolean;
   /** The machine's software runs above a level-0 monitor that makes VMX for it by trapping. */
   readonly turtles?: TurtlesOptions;
+  readonly commandLine: string;
+}
+
+/** How it is executed: nothing that the guest can see. */
+export interface EngineConfig {
   /** Counts what the engine does, at some cost. */
   readonly profile?: boolean;
   /** False: the interpreter does everything. */
   readonly translator?: boolean;
+}
+
+export interface MachineConfig extends HardwareConfig, EngineConfig {
+  readonly kernel: { readonly name: string; readonly data: Uint8Array };
+  readonly initrd?: { readonly name: string; readonly data: Uint8Array };
+  /** Multiboot modules. */
+  readonly modules?: readonly MachineModule[];
   /** For RDRAND and the kernel's seed; needed for a deterministic run, otherwise injected chance. */
   readonly seed: bigint;
 }

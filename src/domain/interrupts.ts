@@ -5,10 +5,16 @@ import { IoApic } from '../devices/ioapic/ioapic.ts';
 import type { MsiMessage } from '../devices/pci/function.ts';
 import { Pic } from '../devices/pic/pic.ts';
 
+/** PCI lines end at so many pins of the IOAPIC, each of every fourth slot. */
+const pciPins = 4;
+const slotsOfPin = 0x1111_1111;
+
 export class InterruptController {
   readonly pic: Pic;
   readonly ioapic: IoApic;
   readonly #apics: LocalApic[] = [];
+  /** PCI slots that assert their line, a bit each. */
+  state = { asserted: 0 };
 
   constructor(wake: () => void) {
     this.pic = new Pic((level) => {
@@ -37,19 +43,17 @@ export class InterruptController {
   }
   /** A PCI line, shared by the devices of one pin: high while any of them asserts. */
   pci(slot: number): Line {
-    const pin = 16 + (slot & 3);
-    let own = false;
+    const pin = slot & (pciPins - 1);
+    const own = 1 << slot;
+    const sharers = slotsOfPin << pin;
     return {
       set: (level) => {
-        if (own === level) return;
-        own = level;
-        const count = (this.#asserted.get(pin) ?? 0) + (level ? 1 : -1);
-        this.#asserted.set(pin, count);
-        this.ioapic.setLine(pin, count > 0);
+        const before = this.state.asserted;
+        this.state.asserted = level ? before | own : before & ~own;
+        if (this.state.asserted !== before) this.ioapic.setLine(16 + pin, (this.state.asserted & sharers) !== 0);
       },
     };
   }
-  readonly #asserted = new Map<number, number>();
 
   deliver(message: InterruptMessage): void {
     const targets = this.#apics.filter((apic) => apic.accepts(message));

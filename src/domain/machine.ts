@@ -1,4 +1,5 @@
 /** A running machine: the loop that delivers interrupts, runs the engine and keeps time, in slices its host decides on. */
+import type { Stateful } from '../base/stateful.ts';
 import { dueDebugTrap, hasInstructionBreakpoints, instructionBreakpoints } from '../cpu/breakpoints.ts';
 import { Fault, TripleFault, Vector } from '../cpu/fault.ts';
 import type { GuestMode, PendingInterrupts } from '../cpu/guest-mode.ts';
@@ -16,6 +17,7 @@ import type { TimerQueue } from '../time/timers.ts';
 import type { Turtles } from '../vmx/turtles/monitor.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import type { Chips } from './chips.ts';
+import type { HardwareConfig } from './config.ts';
 import type { InterruptController } from './interrupts.ts';
 import type { StopReason } from './stop-reason.ts';
 import { type Trace, traceFault, traceInstruction } from './trace.ts';
@@ -27,6 +29,7 @@ export type SliceEnd =
   | { readonly kind: 'stopped'; readonly reason: StopReason };
 
 export interface MachineParts {
+  readonly hardware: HardwareConfig;
   readonly processor: Processor;
   readonly guests: GuestMode | undefined;
   readonly vmx: Vmx | undefined;
@@ -42,6 +45,8 @@ export interface MachineParts {
   readonly interrupts: InterruptController;
   readonly chips: Chips;
   readonly pool: FramePool;
+  /** Everything that has state beside the memory. */
+  readonly stateful: ReadonlyMap<string, Stateful>;
   readonly trace: Trace | undefined;
 }
 
@@ -50,7 +55,8 @@ const quantum = 100_000;
 /** DR6.BS */
 const singleStepBit = 0x4000;
 
-export class Machine {
+export class Machine implements Stateful {
+  readonly hardware: HardwareConfig;
   readonly processor: Processor;
   readonly guests: GuestMode | undefined;
   readonly vmx: Vmx | undefined;
@@ -62,12 +68,13 @@ export class Machine {
   readonly chips: Chips;
   readonly pool: FramePool;
   readonly clock: Clock;
+  readonly stateful: ReadonlyMap<string, Stateful>;
   readonly #trace: Trace | undefined;
   readonly #timers: TimerQueue;
   readonly #instructionClock: InstructionClock | undefined;
   readonly #interrupts: InterruptController;
   /** Instructions retired in finished runs of the engine. */
-  #retired = 0;
+  state = { retired: 0 };
   /** Fuel of the run at hand, and fuel taken away from it to make it end early. */
   #budget = 0;
   #withheld = 0;
@@ -75,6 +82,7 @@ export class Machine {
   readonly counts = { runs: 0, interrupts: 0, faults: 0 };
 
   constructor(parts: MachineParts) {
+    this.hardware = parts.hardware;
     this.processor = parts.processor;
     this.guests = parts.guests;
     this.vmx = parts.vmx;
@@ -85,6 +93,7 @@ export class Machine {
     this.profile = parts.profile;
     this.chips = parts.chips;
     this.pool = parts.pool;
+    this.stateful = new Map([...parts.stateful, ['machine', this]]);
     this.clock = parts.clock;
     this.#trace = parts.trace;
     this.#timers = parts.timers;
@@ -95,7 +104,7 @@ export class Machine {
 
   /** Instructions retired so far, exact at any moment. */
   get retired(): number {
-    return this.#retired + this.#budget - this.processor.v.get(At.fuel) - this.#withheld;
+    return this.state.retired + this.#budget - this.processor.v.get(At.fuel) - this.#withheld;
   }
   /** Something may be waiting for the processor: the engine comes back after the instruction at hand. */
   wake(): void {
@@ -107,6 +116,10 @@ export class Machine {
       v.set(At.fuel, 0);
     }
   }
+  /** Why it will not run on. */
+  get stopReason(): StopReason | undefined {
+    return this.#stop;
+  }
   requestStop(reason: StopReason): void {
     this.#stop ??= reason;
     this.wake();
@@ -116,7 +129,7 @@ export class Machine {
   runSlice(hostMilliseconds: () => number, untilMs: number): SliceEnd {
     for (;;) {
       if (this.#stop) return { kind: 'stopped', reason: this.#stop };
-      const now = this.#instructionClock ? this.#instructionClock.peekNs() : this.clock.nowNs();
+      const now = this.clock.peekNs();
       this.#timers.run(now);
       this.#deliverPending();
       const { v } = this.processor;
@@ -250,7 +263,7 @@ export class Machine {
         this.#fatal(problem);
       }
     }
-    this.#retired = this.retired;
+    this.state.retired = this.retired;
     this.#budget = 0;
     this.#withheld = 0;
     v.set(At.fuel, 0);

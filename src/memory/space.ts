@@ -79,6 +79,14 @@ export class GuestSpace {
     return this.#p2m[page] ?? noFrame;
   }
 
+  /** The RAM and read-only pages that were touched. */
+  *touched(): Generator<{ readonly page: number; readonly bytes: Uint8Array<ArrayBuffer> }> {
+    for (let page = 0; page < this.#p2m.length; page++) {
+      const frame = this.#p2m[page] as number;
+      if (frame !== noFrame) yield { page, bytes: this.pool.bytes.subarray(frame * pageBytes, (frame + 1) * pageBytes) };
+    }
+  }
+
   window(address: number): DeviceWindow | undefined {
     for (const w of this.#windows) if (address >= w.base && address < w.base + w.size) return w;
     return undefined;

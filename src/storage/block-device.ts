@@ -6,6 +6,8 @@ export interface BlockDevice {
   readonly id: string;
   readonly readOnly: boolean;
   readonly sectors: number;
+  /** Another one when the contents have changed, as far as can be known: a saved machine belongs to the contents of then. */
+  readonly stamp: string;
   /** Lengths are multiples of the sector size; ranges lie inside the disk (the device has checked). */
   read(sector: number, into: Uint8Array): boolean;
   write(sector: number, data: Uint8Array): boolean;

@@ -5,8 +5,16 @@
 export interface Clock {
   /** Never goes back, and moves on between two reads. */
   nowNs(): number;
+  /** For the machine's own looks: the guest must not see how often these happen, since that depends on what executes it. */
+  peekNs(): number;
   /** The guest has nothing to do: however long it takes until the next look, no time was taken from it. */
   rest(): void;
+  /** Setting it makes the clock go on from where another was. */
+  state: ClockState;
+}
+/** Nanoseconds: the time, or in deterministic mode what was added to the retired instructions. */
+export interface ClockState {
+  ns: number;
 }
 
 /** The host's clock: milliseconds with fractions, from any start. */
@@ -35,6 +43,15 @@ export class HostClock implements Clock {
     this.#host = host;
     this.#start = host();
   }
+  get state(): ClockState {
+    return { ns: this.nowNs() };
+  }
+  set state({ ns }) {
+    this.#start = this.#host() - ns / 1e6;
+    this.#last = this.#looked = ns;
+    this.#owed = 0;
+    this.#resting = true;
+  }
   nowNs(): number {
     const host = Math.round((this.#host() - this.#start) * 1e6);
     const gap = host - this.#looked;
@@ -46,6 +63,9 @@ export class HostClock implements Clock {
     this.#last = now > this.#last ? now : this.#last + 1;
     return this.#last;
   }
+  peekNs(): number {
+    return this.nowNs();
+  }
   rest(): void {
     this.#resting = true;
   }
@@ -55,24 +75,23 @@ export class HostClock implements Clock {
 export class InstructionClock implements Clock {
   readonly #retired: () => number;
   readonly #readCostNs: number;
-  #skippedNs = 0;
+  state: ClockState = { ns: 0 };
 
   constructor(retired: () => number, readCostNs = 20) {
     this.#retired = retired;
     this.#readCostNs = readCostNs;
   }
   nowNs(): number {
-    this.#skippedNs += this.#readCostNs;
-    return this.#retired() + this.#skippedNs;
+    this.state.ns += this.#readCostNs;
+    return this.#retired() + this.state.ns;
   }
   rest(): void {}
-  /** Without the cost of a look: for the run loop. */
   peekNs(): number {
-    return this.#retired() + this.#skippedNs;
+    return this.#retired() + this.state.ns;
   }
   /** An idle processor: time jumps to the next event. */
   skipTo(ns: number): void {
     const now = this.peekNs();
-    if (ns > now) this.#skippedNs += ns - now;
+    if (ns > now) this.state.ns += ns - now;
   }
 }

@@ -10,6 +10,15 @@ export class TimerQueue {
   /** Told when an earlier deadline was set than any before. */
   #earlier: () => void = () => {};
 
+  /** Deadlines in the order in which the timers were made. */
+  get state(): { deadlines: number[] } {
+    return { deadlines: this.#timers.map((timer) => timer.deadlineNs) };
+  }
+  set state({ deadlines }) {
+    this.#timers.forEach((timer, n) => {
+      timer.deadlineNs = deadlines[n] ?? Number.POSITIVE_INFINITY;
+    });
+  }
   create(fire: (nowNs: number) => void): Timer {
     const timer = { deadlineNs: Number.POSITIVE_INFINITY, fire };
     this.#timers.push(timer);

@@ -85,10 +85,13 @@ export function writeInformation(x: Vmx, exit: VmExit): void {
     software ? (during.length ?? instructionLength(x)) : details.length && v.get(At.record) !== 0 ? instructionLength(x) : 0,
   );
 }
-/** An access to the APIC's page while an event is delivered has a type of its own. */
+/** Accesses to the APIC's page while an event is delivered have types of their own. */
 function qualificationOf(exit: VmExit): bigint {
   const { reason, during, qualification } = exit;
-  if (reason === Reason.apicAccess && during) return (qualification & 0xfffn) | BigInt(ApicAccess.delivery << 12);
+  if (reason === Reason.apicAccess && during) {
+    const byWalk = qualification >> 12n === BigInt(ApicAccess.walk);
+    return (qualification & 0xfffn) | BigInt((byWalk ? ApicAccess.walkForDelivery : ApicAccess.delivery) << 12);
+  }
   const tells = reason === Reason.eptViolation || reason === Reason.pmlFull;
   return tells && unblockedNmis(exit) ? qualification | BigInt(nmiUnblocking) : qualification;
 }

@@ -32,7 +32,7 @@ export class PreemptionTimer {
   }
   get expired(): boolean {
     const deadline = this.#v.get64(At.preemptionDeadline);
-    return deadline !== 0n && this.#v.clock.tsc() >= deadline;
+    return deadline !== 0n && this.#v.clock.peekTsc() >= deadline;
   }
   /** What is left, for the field. */
   get left(): number {

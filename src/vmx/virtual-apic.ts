@@ -15,7 +15,7 @@ import { PendingExit } from './operation.ts';
 import type { Vmx } from './vmx.ts';
 
 /** Access types of an exit qualification. SDM 3C, table 28-6. */
-export const ApicAccess = { read: 0, write: 1, fetch: 2, delivery: 3, walk: 15 } as const;
+export const ApicAccess = { read: 0, write: 1, fetch: 2, delivery: 3, walkForDelivery: 10, walk: 15 } as const;
 
 const { id, version, tpr, ppr, eoi, ldr, dfr, svr, isr, irr, esr, icrLow, icrHigh, lvtTimer, lvtError, initialCount, divide, self } =
   ApicRegister;

@@ -1,6 +1,7 @@
 /** The command as its users run it: errors are sentences, exit codes say what happened. */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -34,6 +35,16 @@ const cases: readonly (readonly [what: string, args: string[], status: number, t
   ['a missing disk', ['run', '--disk', '/nowhere/disk'], 1, /--disk \/nowhere\/disk: no such file/],
   ['a disk with a torn sector', ['run', '--disk', file('torn', new Uint8Array(1000))], 1, /488 bytes after the last sector/],
   ['a folder for regions in none', ['run', '--regions', '/nowhere/regions'], 1, /--regions \/nowhere\/regions: no such file/],
+  ['a place for a saved machine in no folder', ['run', '--save', '/nowhere/x'], 1, /--save \/nowhere\/x: no such file/],
+  ['a saved machine that is not there', ['run', '--restore', '/nowhere/x'], 1, /--restore \/nowhere\/x: no such file/],
+  ['a folder in its place', ['run', '--restore', directory], 1, /--restore .*: is a directory/],
+  [
+    'what is no saved machine',
+    ['run', '--restore', file('no.saved', 'this is something else')],
+    1,
+    /--restore .*no.saved: is not a saved machine, or is damaged/,
+  ],
+  ['other hardware for one', ['run', '--restore', 'x', '--memory', '64'], 1, /--memory: not with --restore/],
   ['two mistakes at once', ['run', '--memory', 'much', '--seed', 'tree'], 1, /--memory much.*\n.*--seed tree/],
   ['an unknown trace', ['run', '--trace', 'ports:3f8-3ff,thoughts'], 1, /--trace thoughts: KIND/],
   ['a broken configuration file', ['run', '--config', file('c.json', '{')], 1, /not JSON/],
@@ -50,7 +61,6 @@ for (const [what, args, status, text] of cases) {
 }
 
 test('a truncated kernel says where it ends', async () => {
-  const { readFileSync } = await import('node:fs');
   const whole = readFileSync(new URL('../../guest/bzImage', import.meta.url));
   const result = testudo('run', '--kernel', file('cut', whole.subarray(0, 1_000_000)));
   expect(result.stderr).toMatch(/the file has 1000000: it is cut off/);
@@ -67,4 +77,31 @@ test('a profile tells where the time went and what was hot', { timeout: 60_000 }
   expect(status).toBe(0);
   expect(stderr).toMatch(/instructions +\d+, \d+\.\d % of them in regions/);
   expect(stderr).toMatch(/hottest regions:\n {2}\d+\.\d % of all instructions, entered \d+ times\n {4,}[0-9a-f]+ {2}\w+/);
+});
+test('a signal saves the guest, and it goes on in another process', { timeout: 60_000 }, async () => {
+  const path = join(directory, 'guest.saved');
+  const child = spawn(process.execPath, [main, 'run', '--save', path], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let shown = '';
+  let typed = false;
+  child.stdout.on('data', (data: Buffer) => {
+    shown += data.toString();
+    if (!typed && shown.includes('# ')) {
+      typed = true;
+      child.stdin.write('words=kept; echo re$((1))ady\n');
+    }
+    if (shown.includes('re1ady')) child.kill('SIGINT');
+  });
+  let told = '';
+  child.stderr.on('data', (data: Buffer) => {
+    told += data.toString();
+  });
+  const [status] = await once(child, 'close');
+  expect([status, told]).toEqual([0, expect.stringMatching(/saved: .*guest\.saved, \d+\.\d MiB/)]);
+  const options = { encoding: 'utf8', input: 'echo $words $((6*7)); poweroff\n', timeout: 30_000 } as const;
+  const again = spawnSync(process.execPath, [main, 'run', '--restore', path], options);
+  expect(again.stdout).toMatch(/kept 42/);
+  expect(again.status).toBe(0);
+  writeFileSync(path, readFileSync(path).subarray(0, 100_000));
+  const cut = testudo('run', '--restore', path);
+  expect([cut.status, cut.stderr]).toEqual([1, expect.stringMatching(/guest\.saved: is damaged: it ends too early/)]);
 });

@@ -75,7 +75,7 @@ export class Bench {
       pool,
       space: this.#space,
       ports,
-      clock: { tsc: () => 0n, retired: () => 0 },
+      clock: { tsc: () => 0n, peekTsc: () => 0n, retired: () => 0 },
       model: parseCpu(cpu),
       apic,
       random: () => random.next64(),

@@ -24,6 +24,7 @@ function bench(disk: Partial<BlockDevice> = {}) {
     id: 'serial-1',
     readOnly: false,
     sectors: 16,
+    stamp: '',
     flush: () => true,
     discard: () => true,
     writeZeroes: () => true,
@@ -39,7 +40,7 @@ function bench(disk: Partial<BlockDevice> = {}) {
   };
   let interrupts = 0;
   const device = new VirtioBlock(whole);
-  device.connect(() => interrupts++);
+  device.connect([], () => interrupts++);
   const queue = new Queue(memory, 128);
   Object.assign(queue.state, { size: 8, enabled: true, descriptors: 0x1000, driver: 0x2000, device: 0x3000 });
   /** A request of header, data and status; returns the status byte and what lies in the data buffer. */

@@ -1,26 +1,8 @@
 /** A guest that writes random values to every port and device register gets the hardware's answers: nothing is thrown, nothing grows. */
 import { expect, test } from 'vitest';
 import { SeededRandom } from '../../src/base/random.ts';
-import { type BlockDevice, sectorBytes } from '../../src/storage/block-device.ts';
 import { deterministicMachine } from '../guest/deterministic.ts';
-
-class MemoryDisk implements BlockDevice {
-  readonly id = 'memory';
-  readonly readOnly = false;
-  readonly sectors = 2048;
-  readonly data = new Uint8Array(this.sectors * sectorBytes);
-  read(sector: number, into: Uint8Array): boolean {
-    into.set(this.data.subarray(sector * sectorBytes, sector * sectorBytes + into.length));
-    return true;
-  }
-  write(sector: number, data: Uint8Array): boolean {
-    this.data.set(data, sector * sectorBytes);
-    return true;
-  }
-  flush = (): boolean => true;
-  discard = (): boolean => true;
-  writeZeroes = (): boolean => true;
-}
+import { MemoryDisk } from './memory-disk.ts';
 
 const interesting = [0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x8000_0000, 0xffff_ffff];
 const windows = [
@@ -34,7 +16,7 @@ const windows = [
 for (const seed of [1n, 2n, 3n]) {
   test(`100,000 random accesses to ports and device memory, seed ${seed}`, { timeout: 60_000 }, async () => {
     const random = new SeededRandom(seed);
-    const { machine } = await deterministicMachine({ memoryMiB: 64, commandLine: '', disks: [new MemoryDisk()] });
+    const { machine } = await deterministicMachine({ memoryMiB: 64, commandLine: '', disks: [new MemoryDisk(new Uint8Array(2 ** 20))] });
     const { v } = machine.processor;
     const value = (): number =>
       random.below(2) === 0 ? (interesting[random.below(interesting.length)] ?? 0) : Number(random.next64() & 0xffff_ffffn);

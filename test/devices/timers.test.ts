@@ -7,7 +7,7 @@ import { Rtc } from '../../src/devices/rtc/rtc.ts';
 import { TimerQueue } from '../../src/time/timers.ts';
 
 function bench() {
-  const clock = { ns: 0, nowNs: () => clock.ns, rest: () => {} };
+  const clock = { ns: 0, nowNs: () => clock.ns, peekNs: () => clock.ns, rest: () => {}, state: { ns: 0 } };
   const timers = new TimerQueue();
   /** Moves time to the next deadline, plus `late`. */
   const next = (late = 0): number => {

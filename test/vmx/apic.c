@@ -79,6 +79,15 @@ static void apic_accesses(void) {
   expect("APIC access while an event is delivered", "outcome", outcome(0), 44);
   expect("APIC access while an event is delivered: type", "qualification", vmread(QUALIFICATION), 0x3200);
   expect("APIC access while an event is delivered: vectoring", "vectoring", vmread(VECTORING), VALID | 4 << 8 | 0x20);
+  ((u64 *)pml4)[1] = address(page) | 7; /* the page as a table of the guest's */
+  apic_base(g_load32, ACCESSES, 0); guest_registers[RSI] = 1ul << 39;
+  expect("APIC access by a page walk", "outcome", outcome(0), 44);
+  expect("APIC access by a page walk: type", "qualification", vmread(QUALIFICATION), 0xf000);
+  apic_base(g_int20, ACCESSES, 0); vmwrite(G_IDTR_BASE, 1ul << 39); vmwrite(G_IDTR_LIMIT, 0xfff);
+  expect("APIC access by a page walk while an event is delivered", "outcome", outcome(0), 44);
+  expect("APIC access by a page walk while an event is delivered: type", "qualification", vmread(QUALIFICATION), 0xa000);
+  expect("APIC access by a page walk while an event is delivered: vectoring", "vectoring", vmread(VECTORING), VALID | 4 << 8 | 0x20);
+  ((u64 *)pml4)[1] = 0;
   if (!(proc2_may & REGISTERS)) return;
   static const u16 readable[] = {0x20, 0x30, 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0x100, 0x170, 0x180, 0x200, 0x270, 0x280, 0x300, 0x310, 0x320, 0x330, 0x340, 0x350, 0x360, 0x370, 0x380, 0x3e0};
   static const u16 closed[] = {0x00, 0x90, 0xa0, 0xc0, 0x290, 0x2f0, 0x390, 0x3a0, 0x3f0, 0x400, 0xff0};

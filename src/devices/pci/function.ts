@@ -42,6 +42,16 @@ export interface FunctionParts {
   readonly intx?: Line;
 }
 
+export interface FunctionState {
+  readonly config: Uint8Array<ArrayBuffer>;
+  msixControl: number;
+  /** MSI-X: the vectors' messages, four words each, and those that wait to be sent. */
+  readonly table: Uint32Array;
+  readonly pending: Uint32Array;
+  /** What the device asserts on its INTx pin. */
+  intx: boolean;
+}
+
 const invalidLength = (width: number): number => (width === 4 ? 0xffff_ffff : (1 << (8 * width)) - 1);
 
 export class PciFunction {
@@ -52,22 +62,21 @@ export class PciFunction {
   readonly #view: DataView;
   /** Which bits of configuration space the guest may change. */
   readonly #writable = new Uint8Array(256);
-  readonly config = new Uint8Array(256);
   #nextCapability = 0x40;
   #lastCapability = 0;
-  #msixControl = 0;
   /** Offset of the MSI-X capability. */
   #msixAt = 0;
-  readonly #table: Uint32Array;
-  readonly #pending: Uint32Array;
-  #intxLevel = false;
+  readonly state: FunctionState;
 
   constructor({ identity, bars, msix, sendMessage, intx }: FunctionParts) {
     this.#bars = bars;
     this.#msix = msix;
     this.#sendMessage = sendMessage;
     this.#intx = intx;
-    this.#view = new DataView(this.config.buffer);
+    const vectors = msix?.vectors ?? 0;
+    const config = new Uint8Array(256);
+    this.state = { config, msixControl: 0, table: new Uint32Array(vectors * 4), pending: new Uint32Array(Math.ceil(vectors / 32)), intx: false };
+    this.#view = new DataView(config.buffer);
     const v = this.#view;
     v.setUint16(ConfigOffset.vendor, identity.vendor, true);
     v.setUint16(ConfigOffset.device, identity.device, true);
@@ -77,13 +86,11 @@ export class PciFunction {
     this.#writable[ConfigOffset.command] = 7;
     this.#writable[ConfigOffset.command + 1] = 4;
     this.#writable[ConfigOffset.interruptLine] = 0xff;
-    if (intx) this.config[ConfigOffset.interruptPin] = 1;
+    if (intx) this.state.config[ConfigOffset.interruptPin] = 1;
     for (const bar of bars) {
       const mask = ~(bar.size - 1) >>> 0;
       for (let n = 0; n < 4; n++) this.#writable[ConfigOffset.bar0 + bar.index * 4 + n] = (mask >>> (8 * n)) & 0xff;
     }
-    this.#table = new Uint32Array((msix?.vectors ?? 0) * 4);
-    this.#pending = new Uint32Array(Math.ceil((msix?.vectors ?? 0) / 32));
     if (msix) this.#addMsix(msix);
     this.reset();
   }
@@ -91,12 +98,12 @@ export class PciFunction {
   /** Appends a capability (without its id and next bytes) and returns its offset. */
   addCapability(id: number, body: Uint8Array): number {
     const at = this.#nextCapability;
-    this.config[at] = id;
-    this.config.set(body, at + 2);
+    this.state.config[at] = id;
+    this.state.config.set(body, at + 2);
     if (this.#lastCapability === 0) {
-      this.config[ConfigOffset.capabilities] = at;
-      this.config[ConfigOffset.status] = 0x10;
-    } else this.config[this.#lastCapability + 1] = at;
+      this.state.config[ConfigOffset.capabilities] = at;
+      this.state.config[ConfigOffset.status] = 0x10;
+    } else this.state.config[this.#lastCapability + 1] = at;
     this.#lastCapability = at;
     this.#nextCapability = (at + 2 + body.length + 3) & ~3;
     return at;
@@ -112,10 +119,10 @@ export class PciFunction {
   reset(): void {
     this.#view.setUint16(ConfigOffset.command, 0, true);
     for (const bar of this.#bars) this.#view.setUint32(ConfigOffset.bar0 + bar.index * 4, 0, true);
-    this.#msixControl = 0;
-    this.#table.fill(0);
-    for (let n = 3; n < this.#table.length; n += 4) this.#table[n] = 1;
-    this.#pending.fill(0);
+    this.state.msixControl = 0;
+    this.state.table.fill(0);
+    for (let n = 3; n < this.state.table.length; n += 4) this.state.table[n] = 1;
+    this.state.pending.fill(0);
     this.setInterrupt(false);
   }
   get command(): number {
@@ -129,22 +136,22 @@ export class PciFunction {
     return value >>> 0;
   }
   #configByte(offset: number): number {
-    if (this.#msixAt !== 0 && offset === this.#msixAt + 3) return ((this.config[offset] ?? 0) & 0x3f) | (this.#msixControl >> 8);
-    if (offset === ConfigOffset.status) return (this.config[offset] ?? 0) | (this.#intxLevel ? 8 : 0);
-    return this.config[offset] ?? 0;
+    if (this.#msixAt !== 0 && offset === this.#msixAt + 3) return ((this.state.config[offset] ?? 0) & 0x3f) | (this.state.msixControl >> 8);
+    if (offset === ConfigOffset.status) return (this.state.config[offset] ?? 0) | (this.state.intx ? 8 : 0);
+    return this.state.config[offset] ?? 0;
   }
   writeConfig(offset: number, width: number, value: number): void {
     for (let n = 0; n < width; n++) {
       const at = offset + n;
       const byte = (value >>> (8 * n)) & 0xff;
       if (this.#msixAt !== 0 && at === this.#msixAt + 3) {
-        this.#msixControl = (byte & 0xc0) << 8;
+        this.state.msixControl = (byte & 0xc0) << 8;
         this.#flushPending();
         continue;
       }
       if (at >= 256) continue;
       const mask = this.#writable[at] ?? 0;
-      this.config[at] = ((this.config[at] ?? 0) & ~mask) | (byte & mask);
+      this.state.config[at] = ((this.state.config[at] ?? 0) & ~mask) | (byte & mask);
     }
     if (offset <= ConfigOffset.command + 1 && offset + width > ConfigOffset.command) this.#driveLine();
   }
@@ -165,44 +172,44 @@ export class PciFunction {
   }
   // --- MSI-X: the device's BAR passes table and pending bits here
   get msixEnabled(): boolean {
-    return (this.#msixControl & 0x8000) !== 0;
+    return (this.state.msixControl & 0x8000) !== 0;
   }
   readTable(offset: number): number {
-    return this.#table[offset >> 2] ?? 0xffff_ffff;
+    return this.state.table[offset >> 2] ?? 0xffff_ffff;
   }
   writeTable(offset: number, value: number): void {
     const index = offset >> 2;
-    if (index >= this.#table.length) return;
-    this.#table[index] = (index & 3) === 3 ? value & 1 : value;
+    if (index >= this.state.table.length) return;
+    this.state.table[index] = (index & 3) === 3 ? value & 1 : value;
     this.#flushPending();
   }
   readPending(offset: number): number {
-    return this.#pending[offset >> 2] ?? 0;
+    return this.state.pending[offset >> 2] ?? 0;
   }
   get vectors(): number {
     return this.#msix?.vectors ?? 0;
   }
   signal(vector: number): void {
     if (!this.msixEnabled || vector >= this.vectors) return;
-    this.#pending[vector >> 5] = (this.#pending[vector >> 5] ?? 0) | (1 << (vector & 31));
+    this.state.pending[vector >> 5] = (this.state.pending[vector >> 5] ?? 0) | (1 << (vector & 31));
     this.#flushPending();
   }
   #flushPending(): void {
-    if (!this.msixEnabled || (this.#msixControl & 0x4000) !== 0 || (this.command & Command.busMaster) === 0) return;
+    if (!this.msixEnabled || (this.state.msixControl & 0x4000) !== 0 || (this.command & Command.busMaster) === 0) return;
     for (let vector = 0; vector < this.vectors; vector++) {
       const [word, bit] = [vector >> 5, 1 << (vector & 31)];
-      if (((this.#pending[word] ?? 0) & bit) === 0 || ((this.#table[vector * 4 + 3] ?? 1) & 1) !== 0) continue;
-      this.#pending[word] = (this.#pending[word] ?? 0) & ~bit;
-      this.#sendMessage({ address: this.#table[vector * 4] ?? 0, data: this.#table[vector * 4 + 2] ?? 0 });
+      if (((this.state.pending[word] ?? 0) & bit) === 0 || ((this.state.table[vector * 4 + 3] ?? 1) & 1) !== 0) continue;
+      this.state.pending[word] = (this.state.pending[word] ?? 0) & ~bit;
+      this.#sendMessage({ address: this.state.table[vector * 4] ?? 0, data: this.state.table[vector * 4 + 2] ?? 0 });
     }
   }
 
   // --- INTx
   setInterrupt(level: boolean): void {
-    this.#intxLevel = level;
+    this.state.intx = level;
     this.#driveLine();
   }
   #driveLine(): void {
-    this.#intx?.set(this.#intxLevel && (this.command & Command.interruptDisable) === 0 && !this.msixEnabled);
+    this.#intx?.set(this.state.intx && (this.command & Command.interruptDisable) === 0 && !this.msixEnabled);
   }
 }

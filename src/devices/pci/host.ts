@@ -1,6 +1,6 @@
 /** PCI host bridge: configuration mechanism 1 at 0xCF8, ECAM, the reset register 0xCF9, and the memory window of the functions' BARs. */
 import type { DeviceWindow, PortDevice } from '../device.ts';
-import { PciFunction } from './function.ts';
+import { type FunctionState, PciFunction } from './function.ts';
 
 export const ecamBase = 0xb000_0000;
 export const ecamBytes = 0x1000_0000;
@@ -16,16 +16,16 @@ export class PciHost implements PortDevice {
   readonly ports = [{ base: 0xcf8, count: 8 }];
   readonly #functions = new Map<number, PciFunction>();
   readonly #reset: () => void;
-  #address = 0;
-  #resetControl = 0;
+  state = { address: 0, resetControl: 0, functions: [] as FunctionState[] };
 
   constructor(reset: () => void) {
     this.#reset = reset;
-    this.#functions.set(0, new PciFunction({ identity: hostBridge, bars: [], sendMessage: () => {} }));
+    this.plug(0, new PciFunction({ identity: hostBridge, bars: [], sendMessage: () => {} }));
   }
   /** Puts a function in a slot of bus 0. */
   plug(slot: number, pciFunction: PciFunction): void {
     this.#functions.set(slot, pciFunction);
+    this.state.functions.push(pciFunction.state);
   }
   /** Configuration address bits 23:8 to the function, which must be function 0 of a slot on bus 0. */
   #find(busDeviceFunction: number): PciFunction | undefined {
@@ -33,18 +33,18 @@ export class PciHost implements PortDevice {
   }
 
   read(port: number, width: number): number {
-    if (port === 0xcf9 && width === 1) return this.#resetControl;
-    if (port < 0xcfc) return width === 4 && port === 0xcf8 ? this.#address >>> 0 : allOnes(width);
-    if (this.#address >= 0) return allOnes(width); // bit 31 clear: not enabled
-    const target = this.#find((this.#address >>> 8) & 0xffff);
-    return target ? target.readConfig((this.#address & 0xfc) | (port & 3), width) : allOnes(width);
+    if (port === 0xcf9 && width === 1) return this.state.resetControl;
+    if (port < 0xcfc) return width === 4 && port === 0xcf8 ? this.state.address >>> 0 : allOnes(width);
+    if (this.state.address >= 0) return allOnes(width); // bit 31 clear: not enabled
+    const target = this.#find((this.state.address >>> 8) & 0xffff);
+    return target ? target.readConfig((this.state.address & 0xfc) | (port & 3), width) : allOnes(width);
   }
   write(port: number, width: number, value: number): void {
     if (port === 0xcf9 && width === 1) {
-      this.#resetControl = value & 0xe;
+      this.state.resetControl = value & 0xe;
       if ((value & 4) !== 0) this.#reset();
-    } else if (port === 0xcf8 && width === 4) this.#address = (value & 0x80ff_fffc) | 0;
-    else if (port >= 0xcfc && this.#address < 0) this.#find((this.#address >>> 8) & 0xffff)?.writeConfig((this.#address & 0xfc) | (port & 3), width, value);
+    } else if (port === 0xcf8 && width === 4) this.state.address = (value & 0x80ff_fffc) | 0;
+    else if (port >= 0xcfc && this.state.address < 0) this.#find((this.state.address >>> 8) & 0xffff)?.writeConfig((this.state.address & 0xfc) | (port & 3), width, value);
   }
 
   /** Enhanced configuration access, memory-mapped. */

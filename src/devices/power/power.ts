@@ -10,7 +10,7 @@ export interface PowerParts {
   readonly sci: Line;
   readonly powerOff: () => void;
 }
-const powerOn = () => ({ status: 0, enable: 0, control: 1 });
+const powerOn = () => ({ status: 0, enable: 0, control: 1, events: new Uint8Array(16) });
 
 export class Power implements PortDevice {
   readonly name = 'acpi';
@@ -19,7 +19,6 @@ export class Power implements PortDevice {
   readonly #sci: Line;
   readonly #powerOff: () => void;
   state = powerOn();
-  #events = new Uint8Array(16);
 
   constructor({ clock, sci, powerOff }: PowerParts) {
     this.#clock = clock;
@@ -36,7 +35,7 @@ export class Power implements PortDevice {
   }
   #byte(port: number): number {
     const s = this.state;
-    if (port >= 0x620) return this.#events[port - 0x620] ?? 0;
+    if (port >= 0x620) return this.state.events[port - 0x620] ?? 0;
     const words = [s.status, s.enable, s.control | 1];
     const word = words[(port - 0x600) >> 1];
     return word === undefined ? 0 : (word >> (8 * (port & 1))) & 0xff;
@@ -51,7 +50,7 @@ export class Power implements PortDevice {
     const s = this.state;
     if (port >= 0x620) {
       // general-purpose events: status bits never rise, enables are kept
-      for (let n = 0; n < width; n++) if (port + n >= 0x628) this.#events[port + n - 0x620] = value >>> (8 * n);
+      for (let n = 0; n < width; n++) if (port + n >= 0x628) this.state.events[port + n - 0x620] = value >>> (8 * n);
       return;
     }
     if (width === 4 && port === 0x600) {

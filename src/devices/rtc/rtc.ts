@@ -17,7 +17,7 @@ export interface RtcParts {
   readonly epochMs: number;
 }
 
-const powerOn = () => ({ index: 0, memory: new Uint8Array(128), a: 0x26, b: 2, c: 0, offsetMs: 0, nextSecondNs: 0 });
+const powerOn = (epochMs: number) => ({ epochMs, index: 0, memory: new Uint8Array(128), a: 0x26, b: 2, c: 0, offsetMs: 0, nextSecondNs: 0 });
 
 export class Rtc extends ByteDevice {
   readonly name = 'rtc';
@@ -27,21 +27,25 @@ export class Rtc extends ByteDevice {
   readonly #periodic: Timer;
   readonly #second: Timer;
   readonly #irq: Line;
-  readonly #epochMs: number;
-  state = powerOn();
+  state: ReturnType<typeof powerOn>;
 
   constructor({ clock, timers, irq, epochMs }: RtcParts) {
     super();
     this.#clock = clock;
     this.#timers = timers;
     this.#irq = irq;
-    this.#epochMs = epochMs;
+    this.state = powerOn(epochMs);
     this.#periodic = timers.create((now) => this.#periodicTick(now));
     this.#second = timers.create((now) => this.#secondTick(now));
   }
 
+  /** Shows another time of day, in milliseconds since 1970, from now on; to the second, since timers follow its seconds. */
+  follow(epochMs: number): void {
+    const ahead = epochMs - (this.state.epochMs + this.#clock.nowNs() / 1e6);
+    this.state.epochMs += Math.round(ahead / 1000) * 1000;
+  }
   #now(): Date {
-    return new Date(this.#epochMs + this.state.offsetMs + Math.floor(this.#clock.nowNs() / 1e6));
+    return new Date(this.state.epochMs + this.state.offsetMs + Math.floor(this.#clock.nowNs() / 1e6));
   }
   #encode(value: number): number {
     return (this.state.b & B.binary) !== 0 ? value : bcd(value);
@@ -122,7 +126,7 @@ export class Rtc extends ByteDevice {
     const rate = s.a & 15;
     if ((s.b & B.periodic) !== 0 && rate !== 0) this.#timers.set(this.#periodic, now + this.#periodNs(rate));
     else this.#timers.clear(this.#periodic);
-    if ((s.b & (B.alarm | B.update)) !== 0) this.#timers.set(this.#second, now + 1e9 - ((this.#epochMs + s.offsetMs + now / 1e6) % 1000) * 1e6);
+    if ((s.b & (B.alarm | B.update)) !== 0) this.#timers.set(this.#second, now + 1e9 - ((this.state.epochMs + s.offsetMs + now / 1e6) % 1000) * 1e6);
     else this.#timers.clear(this.#second);
   }
   #periodNs(rate: number): number {

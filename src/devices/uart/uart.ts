@@ -26,9 +26,13 @@ interface State {
   /** Received, unread; at most fifoDepth. */
   input: number[];
   modemDelta: number;
+  /** Looks at the line status since the last byte was sent. */
+  polls: number;
+  /** Input the FIFO had no room for. */
+  backlog: number[];
 }
 const powerOn = (): State => ({
-  ier: 0, lcr: 0, mcr: 0, scratch: 0, divisor: 12, fifo: false, trigger: 1, overrun: false, sent: false, input: [], modemDelta: 0,
+  ier: 0, lcr: 0, mcr: 0, scratch: 0, divisor: 12, fifo: false, trigger: 1, overrun: false, sent: false, input: [], modemDelta: 0, polls: 0, backlog: [],
 });
 
 export interface UartParts {
@@ -44,10 +48,6 @@ export class Uart implements PortDevice {
   readonly #irq: Line;
   readonly #output: ByteSink;
   state = powerOn();
-  /** Looks at the line status since the last byte was sent. */
-  #polls = 0;
-  /** Input the FIFO had no room for. */
-  readonly #backlog: number[] = [];
 
   constructor({ name, port, irq, output }: UartParts) {
     this.name = name;
@@ -58,13 +58,13 @@ export class Uart implements PortDevice {
 
   /** A byte from the other side; false when the guest does not read and the backlog is full. */
   receive(byte: number): boolean {
-    if (this.#backlog.length >= backlogMax) return false;
-    this.#backlog.push(byte & 0xff);
+    if (this.state.backlog.length >= backlogMax) return false;
+    this.state.backlog.push(byte & 0xff);
     this.#refill();
     return true;
   }
   get backlog(): number {
-    return this.#backlog.length;
+    return this.state.backlog.length;
   }
   /**
    * Input waits until the guest reads: drivers clear the FIFO when they start, and a person's first words would be lost.
@@ -72,9 +72,9 @@ export class Uart implements PortDevice {
    */
   #refill(): void {
     const listens = (this.state.ier & Ier.received) !== 0 && (this.state.mcr & Mcr.out2) !== 0;
-    if (!listens && this.#polls < pollsOfReader) return;
+    if (!listens && this.state.polls < pollsOfReader) return;
     const depth = this.state.fifo ? fifoDepth : 1;
-    while (this.#backlog.length > 0 && this.state.input.length < depth) this.state.input.push(this.#backlog.shift() ?? 0);
+    while (this.state.backlog.length > 0 && this.state.input.length < depth) this.state.input.push(this.state.backlog.shift() ?? 0);
     this.#update();
   }
 
@@ -135,7 +135,7 @@ export class Uart implements PortDevice {
   #transmit(byte: number): void {
     const s = this.state;
     s.sent = true;
-    this.#polls = 0;
+    this.state.polls = 0;
     if ((s.mcr & Mcr.loop) !== 0) {
       if (s.input.length < (s.fifo ? fifoDepth : 1)) s.input.push(byte);
       else s.overrun = true;
@@ -148,7 +148,7 @@ export class Uart implements PortDevice {
   }
   #lineStatus(): number {
     const s = this.state;
-    if (this.#backlog.length > 0 && ++this.#polls >= pollsOfReader) this.#refill();
+    if (this.state.backlog.length > 0 && ++this.state.polls >= pollsOfReader) this.#refill();
     const status = Lsr.transmitEmpty | (s.input.length > 0 ? Lsr.ready : 0) | (s.overrun ? Lsr.overrun : 0);
     s.overrun = false;
     this.#update();

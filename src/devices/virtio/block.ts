@@ -16,6 +16,7 @@ export class VirtioBlock implements VirtioDevice {
   readonly queueSizes = [128];
   readonly features: bigint;
   readonly config: Uint8Array;
+  state = {};
   readonly #disk: BlockDevice;
   #interrupt: (queue: Queue) => void = () => {};
 
@@ -36,7 +37,7 @@ export class VirtioBlock implements VirtioDevice {
     view.setUint32(52, 1, true);
   }
   start(): void {}
-  connect(interrupt: (queue: Queue) => void): void {
+  connect(_queues: readonly Queue[], interrupt: (queue: Queue) => void): void {
     this.#interrupt = interrupt;
   }
   reset(): void {}

@@ -12,6 +12,7 @@ export class VirtioEntropy implements VirtioDevice {
   readonly queueSizes = [64];
   readonly features = 0n;
   readonly config = new Uint8Array(0);
+  state = {};
   readonly #random: (bytes: number) => Uint8Array;
   #interrupt: (queue: Queue) => void = () => {};
 
@@ -19,7 +20,7 @@ export class VirtioEntropy implements VirtioDevice {
     this.#random = random;
   }
   start(): void {}
-  connect(interrupt: (queue: Queue) => void): void {
+  connect(_queues: readonly Queue[], interrupt: (queue: Queue) => void): void {
     this.#interrupt = interrupt;
   }
   reset(): void {}

@@ -30,14 +30,14 @@ export interface QueueState {
   next: number;
   used: number;
   broken: boolean;
+  /** EVENT_IDX was negotiated. */
+  eventIndex: boolean;
 }
 
 export class Queue {
   readonly sizeMax: number;
   readonly #memory: BusMemory;
   state: QueueState;
-  /** EVENT_IDX was negotiated. */
-  eventIndex = false;
 
   constructor(memory: BusMemory, sizeMax: number) {
     this.#memory = memory;
@@ -45,11 +45,10 @@ export class Queue {
     this.state = Queue.powerOn(sizeMax);
   }
   static powerOn(size: number): QueueState {
-    return { size, enabled: false, vector: 0xffff, descriptors: 0, driver: 0, device: 0, next: 0, used: 0, broken: false };
+    return { size, enabled: false, vector: 0xffff, descriptors: 0, driver: 0, device: 0, next: 0, used: 0, broken: false, eventIndex: false };
   }
   reset(): void {
     this.state = Queue.powerOn(this.sizeMax);
-    this.eventIndex = false;
   }
 
   /** The next request, or undefined when there is none (or the queue is broken). */
@@ -59,7 +58,7 @@ export class Queue {
     const available = this.#memory.read16(s.driver + 2);
     const waiting = (available - s.next) & 0xffff;
     if (waiting === 0) {
-      if (this.eventIndex) this.#memory.write16(s.device + 4 + 8 * s.size, s.next); // tell me at the next one
+      if (s.eventIndex) this.#memory.write16(s.device + 4 + 8 * s.size, s.next); // tell me at the next one
       return this.#memory.read16(s.driver + 2) === s.next ? undefined : this.pop();
     }
     if (waiting > s.size) return this.#break();
@@ -112,7 +111,7 @@ export class Queue {
     const before = s.used;
     s.used = (s.used + 1) & 0xffff;
     this.#memory.write16(s.device + 2, s.used);
-    if (!this.eventIndex) return (this.#memory.read16(s.driver) & noInterrupt) === 0;
+    if (!s.eventIndex) return (this.#memory.read16(s.driver) & noInterrupt) === 0;
     const event = this.#memory.read16(s.driver + 4 + 2 * s.size);
     return ((s.used - event - 1) & 0xffff) < ((s.used - before) & 0xffff);
   }

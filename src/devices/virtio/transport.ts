@@ -1,9 +1,10 @@
 /** Virtio over PCI, modern interface only. Virtio 1.2, 4.1. One BAR holds all structures and the MSI-X table. */
+import type { Stateful } from '../../base/stateful.ts';
 import type { BusMemory, Line } from '../device.ts';
 import { type Bar, type MsiMessage, PciFunction } from '../pci/function.ts';
 import { Queue } from './queue.ts';
 
-export interface VirtioDevice {
+export interface VirtioDevice extends Stateful {
   readonly name: string;
   /** Virtio 1.2, chapter 5. */
   readonly type: number;
@@ -13,12 +14,12 @@ export interface VirtioDevice {
   readonly queueSizes: readonly number[];
   /** Device configuration space. */
   readonly config: Uint8Array;
-  /** Gives the device its way to interrupt the driver; once, before anything else. */
-  connect(interrupt: (queue: Queue) => void): void;
+  /** Gives the device its queues and its way to interrupt the driver; once, before anything else. */
+  connect(queues: readonly Queue[], interrupt: (queue: Queue) => void): void;
   /** The driver rang: requests may wait in a queue. */
   notify(index: number, queue: Queue): void;
-  /** The driver is ready, with what it accepted; queues are as it set them up. */
-  start(queues: readonly Queue[], features: bigint): void;
+  /** The driver is ready; queues are as it set them up. */
+  start(): void;
   reset(): void;
 }
 
@@ -45,8 +46,8 @@ export class VirtioTransport {
 
   constructor({ device, memory, sendMessage, intx }: TransportParts) {
     this.device = device;
-    device.connect((queue) => this.interrupt(queue));
     this.queues = device.queueSizes.map((size) => new Queue(memory, size));
+    device.connect(this.queues, (queue) => this.interrupt(queue));
     this.#features = device.features | Feature.version1 | Feature.indirect | Feature.eventIndex;
     const bar: Bar = { index: 0, size: Layout.size, read: (o, w) => this.#read(o, w), write: (o, w, v) => this.#write(o, w, v) };
     this.function = new PciFunction({
@@ -67,6 +68,10 @@ export class VirtioTransport {
     view.setUint32(10, length, true);
     if (multiplier !== undefined) view.setUint32(14, multiplier, true);
     this.function.addCapability(9, body);
+  }
+  /** All that has state, but for the PCI function. */
+  get parts(): readonly Stateful[] {
+    return [this, this.device, ...this.queues];
   }
   reset(): void {
     this.state = powerOn();
@@ -197,8 +202,8 @@ export class VirtioTransport {
     const refused = (s.driverFeatures & ~this.#features) !== 0n || (s.driverFeatures & Feature.version1) === 0n;
     if ((rises & Status.featuresOk) !== 0 && refused) s.status &= ~Status.featuresOk;
     if ((rises & Status.driverOk) === 0) return;
-    for (const queue of this.queues) queue.eventIndex = (s.driverFeatures & Feature.eventIndex) !== 0n;
-    this.device.start(this.queues, s.driverFeatures);
+    for (const queue of this.queues) queue.state.eventIndex = (s.driverFeatures & Feature.eventIndex) !== 0n;
+    this.device.start();
   }
 }
 
