@@ -67,7 +67,7 @@ export function writeCr0(p: Processor, value: bigint): void {
     v.set64(At.efer, BigInt(efer & ~Efer.lma));
   }
   v.set64(At.cr0, BigInt(after >>> 0));
-  if (((before ^ after) & (Cr0.pg | Cr0.pe | Cr0.wp)) !== 0) v.flushTlb(); // AM only moves the TLB bank, in refreshMode
+  if (((before ^ after) & (Cr0.pg | Cr0.pe | Cr0.wp)) !== 0) p.spaces.flush(); // AM only moves the TLB bank, in refreshMode
   v.refreshMode();
 }
 
@@ -77,8 +77,9 @@ function writeCr3(p: Processor, value: bigint): void {
   const kept = pcid ? value & ~(1n << 63n) : value;
   if (v.longActive && (kept & (reservedCr3 | (1n << 63n))) !== 0n) throw protection(0);
   if (v.usesPae) loadPointers(p, Number(kept));
+  if (pcid) return p.spaces.switchProcess(kept, kept !== value);
   v.set64(At.cr3, kept);
-  v.filled.flushLocal(); // also with bit 63 set: translations may be dropped at any time
+  v.filled.flushLocal();
 }
 
 /** The bits of CR4 that a processor has. */
@@ -100,7 +101,7 @@ function writeCr4(p: Processor, value: bigint): void {
   const paged = (v.cr0 & Cr0.pg) !== 0 && !v.longActive;
   if (paged && (after & Cr4.pae) !== 0 && ((before ^ after) & pointersByCr4) !== 0) loadPointers(p, v.cr3);
   v.set64(At.cr4, BigInt(after));
-  if (before !== after) v.flushTlb();
+  if (before !== after) p.spaces.flush();
   v.refreshMode();
 }
 
@@ -116,7 +117,7 @@ export function writeDebug(p: Processor, number: number, value: bigint): void {
   if (index >= 6 && value >> 32n !== 0n && v.long) throw protection(0);
   const stored = index === 6 ? (value & 0xe00fn) | 0xffff_0ff0n : index === 7 ? (value & 0xffff_2bffn) | 0x400n : value;
   v.set64(At.debug, stored, index);
-  v.flushTlb(); // pages with data breakpoints are kept out of it
+  p.spaces.flush(); // pages with data breakpoints are kept out of it
 }
 /** DR4 and DR5 are DR6 and DR7, or nothing with CR4.DE. */
 function debugIndex(p: Processor, number: number): number {

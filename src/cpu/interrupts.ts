@@ -1,7 +1,7 @@
 /** Delivery of interrupts and exceptions through the IVT or IDT, and IRET. SDM 3A, chapter 6. */
 import { Fault, protection, TripleFault, Vector } from './fault.ts';
 import { readFlags, writeFlags } from './flags.ts';
-import { canonical } from './page-walk.ts';
+import { canonicalAddress } from './page-walk.ts';
 import type { Processor } from './processor.ts';
 import {
   type Descriptor, dplOf, iopl, isCode, isConforming, markAccessed, nullSelector, readDescriptor, setRealSegment, setSegment, stackSize,
@@ -39,7 +39,6 @@ function returnAddress(v: Vcpu, event: Interruption): bigint {
   return event.length === undefined ? v.nextIp : BigInt.asUintN(v.codeSize === 64 ? 64 : 32, v.ip + BigInt(event.length));
 }
 
-const canonicalAddress = (address: bigint): boolean => canonical(Number(BigInt.asIntN(32, address >> 32n)));
 
 const contributory = new Set<number>([Vector.divide, Vector.invalidTss, Vector.notPresent, Vector.stack, Vector.protection]);
 

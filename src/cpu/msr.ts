@@ -1,7 +1,7 @@
 /** Model-specific registers. SDM 4, chapter 2. What is not here is #GP, as on a processor without it. */
 import type { CpuModel } from './cpuid.ts';
 import { protection } from './fault.ts';
-import { canonical } from './page-walk.ts';
+import { canonicalAddress } from './page-walk.ts';
 import type { Processor } from './processor.ts';
 import { At, Efer, Segment, type StateField } from './state.ts';
 import { guestTscOf, tscOf } from './time.ts';
@@ -23,8 +23,6 @@ const constants: Readonly<Record<number, bigint>> = { 23: 0n, 52: 0n, 139: 1n <<
 const amdConstants: Readonly<Record<number, bigint>> = { 3221291024: 0n, 3221291029: 1n << 24n, 3221291039: 0n, 3221295145: 2n };
 const constantOf = (v: Processor['v'], number: number): bigint | undefined =>
   constants[number] ?? (v.model.features.has('svm') ? amdConstants[number] : undefined);
-
-const isCanonical = (value: bigint): boolean => canonical(Number(BigInt.asIntN(32, value >> 32n)));
 
 /** Memory types have no effect here, but kernels read and move them: state field and index of an MTRR. SDM 3A, 12.11. */
 const fixedMtrrs = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
@@ -81,7 +79,7 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
   const { v } = p;
   const field = plain[number];
   if (field) {
-    if (addresses.has(number) && !isCanonical(value)) throw protection(0);
+    if (addresses.has(number) && !canonicalAddress(value)) throw protection(0);
     if (number === 0x277 && !legalPat(value)) throw protection(0);
     if ((number === 0xc000_0103 || number === 0xc000_0084) && value >> 32n !== 0n) throw protection(0);
     v.set64(At[field], value);
@@ -116,7 +114,7 @@ export function writeMsr(p: Processor, number: number, value: bigint): void {
       return;
     case 0xc000_0100:
     case 0xc000_0101:
-      if (!isCanonical(value)) throw protection(0);
+      if (!canonicalAddress(value)) throw protection(0);
       v.set64(At.segmentBase, value, number === 0xc000_0100 ? Segment.fs : Segment.gs);
       return;
     default: throw protection(0);

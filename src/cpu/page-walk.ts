@@ -90,6 +90,7 @@ export function canonical(high: number): boolean {
   const top = high >> 15;
   return top === 0 || top === -1;
 }
+export const canonicalAddress = (address: bigint): boolean => canonical(Number(BigInt.asIntN(32, address >> 32n)));
 
 export class PageWalk {
   readonly #v: Vcpu;

@@ -1,5 +1,6 @@
 /** What the helpers work on: the vCPU with its paging unit, and accesses to system structures by linear address. */
 import { Decoder } from '../isa/decode.ts';
+import { AddressSpaces } from './address-spaces.ts';
 import { Fault, Vector } from './fault.ts';
 import type { HelperTable } from './helpers/helper.ts';
 import { accessOf, systemRead, systemWrite } from './page-walk.ts';
@@ -10,6 +11,7 @@ import type { Virtualization } from './vm-exit.ts';
 export class Processor {
   readonly v: Vcpu;
   readonly paging: Paging;
+  readonly spaces: AddressSpaces;
   readonly decoder: Decoder;
   /** What instructions leave to TypeScript. The engine takes them when it is made. */
   helpers: HelperTable;
@@ -19,6 +21,7 @@ export class Processor {
     this.v = v;
     this.helpers = helpers;
     this.paging = new Paging(v);
+    this.spaces = new AddressSpaces(v);
     this.decoder = new Decoder(v.model.instructions);
   }
 

@@ -29,7 +29,7 @@ export const stateLayout = layout([
   /** Length of the instruction when no record is current, and 1 while it reaches memory in SS (evaluator). */
   ['length', 4],
   ['inStack', 4],
-  /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (3 bits); low bits of the instruction TLB's tags. */
+  /** Key of translations of code: code size (2 bits), restricted floating point, CPL 3, TLB context (4 bits); low bits of the instruction TLB's tags. */
   ['codeMode', 8],
   /** Of code at CPL 0 to 2, and at CPL 3: see cpu/jump-epochs.ts. The lowest byte is 0. */
   ['jumpEpoch', 4, 2],
@@ -109,16 +109,17 @@ export const stateLayout = layout([
   ['pauseLast', 8],
   /** When the VMX-preemption timer expires, in TSC ticks; 0: not running. */
   ['preemptionDeadline', 8],
-  /** For each TLB context (cpu/address-spaces.ts): the guest's tag, its tables, the guarded page, and the registers its translations were made under. */
-  ['spaceTag', 8, 8],
-  ['spaceTables', 8, 8],
-  ['spaceGuarded', 8, 8],
-  ['spaceCr0', 8, 8],
-  ['spaceCr3', 8, 8],
-  ['spaceCr4', 8, 8],
-  ['spaceEfer', 8, 8],
+  /** For each TLB context (cpu/address-spaces.ts): the software's tag, its tables and PCID, the guarded page, and the registers its translations were made under. */
+  ['spaceTag', 8, 16],
+  ['spaceTables', 8, 16],
+  ['spacePcid', 4, 16],
+  ['spaceGuarded', 8, 16],
+  ['spaceCr0', 8, 16],
+  ['spaceCr3', 8, 16],
+  ['spaceCr4', 8, 16],
+  ['spaceEfer', 8, 16],
   /** When it was entered last, in entries so far. */
-  ['spaceUsed', 8, 8],
+  ['spaceUsed', 8, 16],
   ['spaceEntries', 8],
   /** Breakpoints that the instruction at hand has met: bits 0 to 3 of DR6. */
   ['debugHits', 4],
@@ -179,7 +180,7 @@ export const Cr4 = {
 export const Efer = { sce: 1, lme: 0x100, lma: 0x400, nxe: 0x800, svme: 0x1000 } as const;
 
 /**
- * Where in a vCPU's area the software TLBs lie: for each context (address spaces of one guest of the guest, or of the machine's own software)
+ * Where in a vCPU's area the software TLBs lie: for each context (an address space of a guest of the guest, or of the machine's own software)
  * banks for user, supervisor and supervisor with AC (SMAP lifted).
  */
 export const tlbEntries = 4096;
@@ -194,7 +195,7 @@ export const writeTlbOffset = readTlbOffset + 3 * tlbBankBytes;
 /** Each bank has a second one for what others took the places of: an entry's second place lies so many bytes behind the first. */
 export const secondPlaceOffset = 6 * tlbBankBytes;
 export const tlbContextBytes = 12 * tlbBankBytes;
-export const tlbContexts = 8;
+export const tlbContexts = 16;
 /** A bank that is never filled: while alignment is checked every access takes the slow path. */
 export const emptyBankOffset = readTlbOffset + tlbContexts * tlbContextBytes;
 export const codeTlbOffset = emptyBankOffset + tlbBankBytes;

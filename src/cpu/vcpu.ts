@@ -203,8 +203,10 @@ export class Vcpu {
     this.set(At.tlbContext, context * tlbContextBytes);
     this.filled = this.#filledOf(context);
   }
-  flushTlbContext(context: number): void {
-    this.#filledOf(context).flush();
+  /** `local`: global pages stay. */
+  flushTlbContext(context: number, which: 'all' | 'local' = 'all'): void {
+    if (which === 'all') this.#filledOf(context).flush();
+    else this.#filledOf(context).flushLocal();
   }
   /** What goes with an address when INVLPG drops its translation. */
   pageBitsAt(low: number, high: number, context: number): PageBits {

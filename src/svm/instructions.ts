@@ -66,7 +66,7 @@ export function svmInstructions(x: Svm): Helpers<SvmHelperName> {
     svmInvalidate() {
       common(x, ExitCode.invlpga);
       const asid = Number(x.v.register(1) & 0xffff_ffffn);
-      for (const context of asid === 0 ? [0] : x.spaces.of(asid)) x.p.paging.invalidatePage(x.v.register(0), context);
+      for (const context of asid === 0 ? x.spaces.ofRoot : x.spaces.of(asid)) x.p.paging.invalidatePage(x.v.register(0), context);
     },
   };
 }

@@ -1,5 +1,5 @@
 /** The SVM state of a processor. One level only: hypervisors build further levels out of this one. APM 2, chapter 15. */
-import { AddressSpaces } from '../cpu/address-spaces.ts';
+import type { AddressSpaces } from '../cpu/address-spaces.ts';
 import { ExitCounts } from '../cpu/exit-counts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At, Flag } from '../cpu/state.ts';
@@ -19,7 +19,6 @@ export class Svm {
   readonly vmcb: Vmcb;
   readonly host: Vmcb;
   readonly paging: NestedPaging;
-  readonly spaces: AddressSpaces;
   readonly counts: ExitCounts;
   /** Tells of entries (reason undefined) and exits, when somebody wants to know. */
   trace: ((reason: number | undefined, line: string) => void) | undefined;
@@ -30,8 +29,10 @@ export class Svm {
     this.vmcb = new Vmcb(p.v.pool);
     this.host = new Vmcb(p.v.pool);
     this.paging = new NestedPaging(p);
-    this.spaces = new AddressSpaces(p.v);
     this.counts = new ExitCounts(() => p.v.clock.retired(), 2, { name: exitName, entries: [ExitCode.vmrun] });
+  }
+  get spaces(): AddressSpaces {
+    return this.p.spaces;
   }
   get inGuest(): boolean {
     return this.v.get(At.vmxOperation) === guestRuns;

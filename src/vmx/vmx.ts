@@ -3,7 +3,7 @@
  * One level only: hypervisors build further levels out of this one. SDM 3C, chapters 24 to 28.
  */
 
-import { AddressSpaces } from '../cpu/address-spaces.ts';
+import type { AddressSpaces } from '../cpu/address-spaces.ts';
 import { ExitCounts } from '../cpu/exit-counts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At } from '../cpu/state.ts';
@@ -73,7 +73,6 @@ export class Vmx {
   readonly shadow: Vmcs;
   readonly ept: ExtendedPaging;
   readonly checked = new CheckedRegions();
-  readonly spaces: AddressSpaces;
   readonly timer: PreemptionTimer;
   readonly apic: VirtualApic;
   readonly counts: ExitCounts;
@@ -98,7 +97,6 @@ export class Vmx {
     this.vmcs = new Vmcs(p.v.pool, p.v.quads);
     this.shadow = new Vmcs(p.v.pool, p.v.quads);
     this.ept = new ExtendedPaging(p, this.vmcs);
-    this.spaces = new AddressSpaces(p.v);
     this.timer = new PreemptionTimer(p.v, timers);
     this.apic = new VirtualApic(this);
   }
@@ -118,6 +116,9 @@ export class Vmx {
   }
   setRegion(pointer: bigint): void {
     this.v.set64(this.#places.vmxon, pointer);
+  }
+  get spaces(): AddressSpaces {
+    return this.p.spaces;
   }
   isPending(what: number): boolean {
     return (this.v.get(At.vmxPending) & what) !== 0;

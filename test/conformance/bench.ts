@@ -109,6 +109,9 @@ export class Bench {
   loadKernel(bytes: Uint8Array): void {
     this.#space.write(kernelPage, bytes);
   }
+  makeKernelGlobal(): void {
+    for (const page of [0, 1]) this.#space.write64(tables + 0x5000 + page * 8, BigInt(kernelPage + page * pageBytes + 0x163));
+  }
   kernel(): Uint8Array {
     return this.#space.read(kernelPage, 2 * pageBytes);
   }

@@ -18,6 +18,14 @@ static void pending_traps(void) {
     expect("monitor trap of an instruction that met a breakpoint", "outcome", outcome(0), 37);
     expect("monitor trap of an instruction that met a breakpoint: it is pending", "value", vmread(PENDING_DEBUG), ENABLED | 1);
   }
+  if (proc2_may & VPID_ON) {
+    asm volatile("mov %0, %%dr0" ::"r"(address(page) + 8));
+    base(g_store); vmwrite(PROC2, proc2 | VPID_ON); REG(RSI, address(page) + 8);
+    expect("a store, with a VPID", "outcome", outcome(0), VMCALL);
+    base(g_store); vmwrite(PROC2, proc2 | VPID_ON); vmwrite(EXCEPTIONS, 1 << 1); REG(RSI, address(page) + 8);
+    vmwrite(ENTRY, entry_controls | LOAD_DEBUG); vmwrite(G_DR7, 0x400 | 1 | 1 << 16 | 2 << 18);
+    expect("a breakpoint of the next entry, with the same VPID", "outcome", outcome(0), 0);
+  }
   if (rdmsr(0x48e) >> 32 & TPR_SHADOW) {
     base(g_mov_to_cr8); vmwrite(PROC, proc | TPR_SHADOW); vapic[0x80] = 0x90; vmwrite(TPR_THRESHOLD, 5); REG(RCX, 4); vmwrite(G_RFLAGS, 2 | TF);
     expect("TPR below threshold by a single-stepped instruction", "outcome", outcome(0), 43);

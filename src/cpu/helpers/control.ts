@@ -6,6 +6,7 @@ import { protection, undefinedOpcode, Vector } from '../fault.ts';
 import { readFlags, writeFlags } from '../flags.ts';
 import { deliver, EventType, interruptReturn } from '../interrupts.ts';
 import { readMsr, writeMsr } from '../msr.ts';
+import { canonicalAddress } from '../page-walk.ts';
 import type { Processor } from '../processor.ts';
 import { iopl } from '../segments.ts';
 import { At, Cr0, Cr4, Flag, Segment } from '../state.ts';
@@ -140,13 +141,18 @@ export const controlHelpers: Helpers<
   },
   invalidatePage(p, address) {
     checkLevel0(p);
-    p.paging.invalidatePage(address);
+    for (const context of p.spaces.current) p.paging.invalidatePage(address, context); // global pages are those of every PCID
   },
   invalidateContext(p, type, descriptor) {
     checkLevel0(p);
-    const pcid = p.load(descriptor, 8);
+    const [pcid, address] = [p.load(descriptor, 8), p.load(descriptor + 8n, 8)];
     if (type > 3n || pcid >> 12n !== 0n) throw protection(0);
-    p.v.flushTlb();
+    const { v, spaces } = p;
+    if (type < 2n && pcid !== 0n && (v.cr4 & Cr4.pcide) === 0) throw protection(0);
+    if (type === 0n && !canonicalAddress(address)) throw protection(0);
+    if (type === 0n) for (const context of spaces.ofProcess(Number(pcid))) p.paging.invalidatePage(address, context);
+    else if (type === 2n) spaces.flush();
+    else for (const context of type === 1n ? spaces.ofProcess(Number(pcid)) : spaces.current) v.flushTlbContext(context, 'local');
   },
   invalidateCaches: (p) => checkLevel0(p),
   pause: () => {},
