@@ -29,3 +29,10 @@ export function chosen(option: string, list: string | undefined, all: readonly s
   if (unknown.length > 0) misused(`--${option} ${unknown.join(',')}: no such row; there is ${all.join(', ')}`);
   return names;
 }
+
+/** A whole number, 1 or more. */
+export function positive(option: string, text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) misused(`--${option} ${text}: a whole number is wanted, 1 or more`);
+  return number;
+}

@@ -33,7 +33,7 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** CPU seconds by row. A line `@level N` puts `N:` before the names of the rows behind it; a row that runs again counts the last time. */
+/** CPU seconds by row. A line `@level N` puts `N:` before the names of the rows behind it, but for level 1; of a row that runs again the best time counts. */
 export async function run(name: string, command: readonly string[]): Promise<ReadonlyMap<string, number>> {
   const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
   const times = new Map<string, number>();
@@ -47,13 +47,14 @@ export async function run(name: string, command: readonly string[]): Promise<Rea
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
       const line = text.slice(0, end).trim();
       text = text.slice(end + 1);
-      if (line.startsWith('@level ')) level = `${line.slice(7)}:`;
+      if (line.startsWith('@level ')) level = line === '@level 1' ? '' : `${line.slice(7)}:`;
       else if (line.startsWith('@begin ')) {
         current = level + line.slice(7);
         started = current === 'boot' ? 0 : cpuSeconds(child.pid ?? 0);
         process.stderr.write(`\r\x1b[K${name}: ${current}`);
       } else if (line === '@failed') failed = current;
-      else if (line.startsWith('@end')) times.set(current, cpuSeconds(child.pid ?? 0) - started);
+      else if (line.startsWith('@end'))
+        times.set(current, Math.min(cpuSeconds(child.pid ?? 0) - started, times.get(current) ?? Number.POSITIVE_INFINITY));
     }
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);

@@ -1,12 +1,12 @@
 /**
  * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; long rows, and those of this machine's programs, only when they are named.
- * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs twice and the second time counts, when its code is made. gcc is needed.
+ * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs so often before, in and after level 2, and the best time of each level counts, when its code is made and the host had nothing else to do. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { appendCpio, cpioFile, cpioFolder } from '../src/firmware/cpio.ts';
-import { chosen, toolOptions } from './arguments.ts';
+import { chosen, positive, toolOptions } from './arguments.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
 import { missingRows, programFiles } from './bench-programs.ts';
 
@@ -20,10 +20,16 @@ const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs 
 
   --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
   --kvm NAME=VALUE,...  parameters of the kvm-intel module in the guest
+  --rounds N            every row runs so often each time (default: 2)
   --turtles SWITCHES    run all above the level-0 monitor: 'trap', or switches of run's --turtles`;
 
 async function main(): Promise<void> {
-  const options = toolOptions(usage, { only: { type: 'string' }, kvm: { type: 'string' }, turtles: { type: 'string' } });
+  const options = toolOptions(usage, {
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '2' },
+    kvm: { type: 'string' },
+    turtles: { type: 'string' },
+  });
   if (!has('gcc')) {
     process.stdout.write('skipped: no gcc, which makes the programs of the guest\n');
     return;
@@ -36,7 +42,10 @@ async function main(): Promise<void> {
     return;
   }
   const { kvm, turtles } = options;
-  const suite = names.flatMap((name) => [name, name]).join(',');
+  const rounds = positive('rounds', options.rounds);
+  const suite = Array.from({ length: rounds }, () => names)
+    .flat()
+    .join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
     const inner = makeInitrd(folder, programFiles(names));

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CpioMember } from '../src/firmware/cpio.ts';
-import { chosen, misused, toolOptions } from './arguments.ts';
+import { chosen, positive, toolOptions } from './arguments.ts';
 import { has, makeInitrd, run } from './bench-guest.ts';
 import { missingRows, programFiles, programRows } from './bench-programs.ts';
 
@@ -50,8 +50,7 @@ async function main(): Promise<void> {
     return;
   }
   const names = chosen('only', options.only, allNames).filter((name) => name !== 'boot');
-  const rounds = Number(options.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1) misused(`--rounds ${options.rounds}: a number of rounds, 1 or more`);
+  const rounds = positive('rounds', options.rounds);
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
     const [ours, qemu] = [new Map<string, number>(), new Map<string, number>()];
