@@ -1,5 +1,6 @@
 /** A switch of eight cases in a loop: a region goes from one to the other by itself, counts what it runs, and never runs what is not there any more. */
 import { expect, test } from 'vitest';
+import { At } from '../src/cpu/state.ts';
 import { Bench } from './conformance/bench.ts';
 import { makeCase, windowAddress, windowBytes } from './conformance/cases.ts';
 
@@ -67,3 +68,18 @@ for (const way of ['in its own page', 'in a called function, through memory', 'f
     expect(found.states).toEqual(expected.states);
     expect([expected.regions, found.regions > 0]).toEqual([0, true]);
   });
+
+test('one region has all cases of a switch, however few were known when the first of them was hot', () => {
+  const bench = new Bench({ translate: true });
+  const { before } = makeCase(1) ?? {};
+  if (!before || !bench.translator) throw new Error('no case');
+  before.gpr.fill(BigInt(windowAddress + windowBytes / 2));
+  const way = 'in its own page';
+  bench.load({ code: Uint8Array.from(program(way, 1)), before });
+  for (let n = 0; n < pieces; n++) bench.runFor(instructions);
+  const { v } = bench.processor;
+  const page = bench.codeFrame * 8 + (Number(v.get64(At.codeMode)) & 7);
+  const slots = Array.from({ length: cases }, (_, n) => bench.translator?.entry(page, offsetInPage + head(way).length + 8 * n)?.slot);
+  expect(slots[0]).toBeGreaterThan(0);
+  expect(new Set(slots).size).toBe(1);
+});

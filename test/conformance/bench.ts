@@ -124,6 +124,10 @@ export class Bench {
     this.#space.write(codePage, code);
     this.reset(c);
   }
+  /** The frame of the code's page. */
+  get codeFrame(): number {
+    return this.#space.frameOf(codePage / pageBytes);
+  }
   /** Writes into the code's page, as a device would. */
   patch(address: number, code: readonly number[]): void {
     this.#space.write(codePage + (address & 0xfff), Uint8Array.from(code));

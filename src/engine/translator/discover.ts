@@ -50,6 +50,8 @@ export interface Code {
   learned(offset: number): readonly number[];
   /** All places where it is known to have gone. */
   targets(offset: number): readonly number[];
+  /** It may have gone to a place, too. */
+  noteTarget(offset: number, target: number): void;
   /** How often either way of the conditional jump at an offset was gone of late; undefined when nothing is known. */
   outcomes(offset: number): Parts | undefined;
   /** Whether entries of a place are counted, or enter a region. */
@@ -136,6 +138,8 @@ class Discovery {
   readonly root: Context;
   readonly entered: Set<number>;
   readonly #work: Work[] = [];
+  /** Computed jumps of the region's own code that stay in their page. */
+  readonly #switches: number[] = [];
   #count = 0;
 
   constructor(code: Code, start: number) {
@@ -144,6 +148,8 @@ class Discovery {
     this.entered = new Set([start]);
     this.#lead(this.root, start, 0);
     for (let next = this.#next(); next && next.rank < rankEnd && this.#count < instructionsMax; next = this.#next()) this.#walk(next);
+    // a hot place from which control comes to a switch is most likely one of its cases: regions made from now on take it in, if there is room
+    if (this.#count < instructionsMax) for (const jump of this.#switches) this.#code.noteTarget(jump, start);
   }
   /** What control comes to most often; of equals what was found first. */
   #next(): Work | undefined {
@@ -175,10 +181,14 @@ class Discovery {
   /** Often another function, which ends with this one's return, or a switch. */
   #computed(context: Context, step: Step, rank: number): void {
     this.#guess(context, step);
+    let isSwitch = false;
     for (const target of this.#code.targets(step.offset)) {
       this.#lead(context, target, rank);
-      if (context === this.root && pageOf(target) === pageOf(step.offset)) this.entered.add(target);
+      if (context !== this.root || pageOf(target) !== pageOf(step.offset)) continue;
+      this.entered.add(target);
+      isSwitch = true;
     }
+    if (isSwitch && pageOf(context.start) === pageOf(step.offset)) this.#switches.push(step.offset);
   }
   #walk({ context, offset: start, rank }: Work): void {
     const isFirst = context === this.root && start === context.start;

@@ -132,6 +132,12 @@ export class PageView implements Code {
     for (const target of this.learned(offset)) if (known.size < targetsMax) known.add(target - offset);
     return [...known].map((distance) => offset + distance);
   }
+  noteTarget(offset: number, target: number): void {
+    const [page, within] = this.place(offset);
+    if (page === undefined) return;
+    const known = this.#regions.targetsOf(page, within);
+    if (known.size < targetsMax) known.add(target - offset);
+  }
   outcomes(offset: number): Parts | undefined {
     const [page, within] = this.place(offset);
     return page === undefined ? undefined : this.#interpreter.outcomes(page, within);

@@ -51,6 +51,13 @@ interface Waiting {
 }
 const levels: readonly CodeLevel[] = ['supervisor', 'user'];
 const nothingWaits = (): Waiting => ({ places: new Map(), count: 0, instructions: 0 });
+/** A region that is to be made, and the places where it is to be entered. */
+interface Planned {
+  readonly view: PageView;
+  readonly blocks: readonly Block[];
+  readonly entries: ReadonlySet<number>;
+  readonly narrow: boolean;
+}
 interface Made {
   readonly region: Region;
   readonly view: PageView;
@@ -225,27 +232,41 @@ export class Translator implements Translation {
   #make(places: Map<number, Hot>, level: CodeLevel): void {
     const callees = new Callees();
     const made: Made[] = [];
+    for (const { view, blocks, narrow } of this.#plan(places)) {
+      const options = { restricted: view.restricted, narrow, profiled: this.#profile !== undefined };
+      const region = new Region(blocks, { ...options, callIndex: callees.number });
+      const body = this.#bodyOf(region, `r${made.length}`);
+      if (!body) continue;
+      for (const b of blocks) this.counts.instructions += b.steps.length;
+      made.push({ region, view, body });
+    }
+    if (made.length > 0) this.#install(made, callees, level);
+  }
+  /** The regions around hot places. One that knows more cases of a switch takes the place of those that it has all entries of. */
+  #plan(places: Map<number, Hot>): readonly Planned[] {
+    const planned: Planned[] = [];
     this.#wanted = places;
     for (const [page, { address, mode, offsets }] of places) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
-        if (!offsets.has(offset)) continue; // part of a region made before
+        if (!offsets.has(offset)) continue; // part of a region before
         const view = this.#view(page, { address, mode });
         const blocks = discover(view, offset);
         if (blocks.length === 0) continue;
-        const options = { restricted: view.restricted, narrow: this.#isNarrow(page, offset), profiled: this.#profile !== undefined };
-        const region = new Region(blocks, { ...options, callIndex: callees.number });
-        const body = this.#bodyOf(region, `r${made.length}`);
-        if (!body) continue;
-        for (const b of blocks) this.counts.instructions += b.steps.length;
-        made.push({ region, view, body });
-        for (const entry of region.entries) {
-          const [at, within] = view.place(entry);
-          if (at !== undefined) places.get(at)?.offsets.delete(within);
+        const entries = new Set<number>();
+        for (const b of blocks) {
+          const [at, within] = view.place(b.offset);
+          if (!b.entered || at === undefined) continue;
+          entries.add(at * pageBytes + within);
+          places.get(at)?.offsets.delete(within);
         }
+        if (blocks.some((b) => b.dispatches))
+          for (let n = planned.length - 1; n >= 0; n--)
+            if ([...(planned[n] as Planned).entries].every((e) => entries.has(e))) planned.splice(n, 1);
+        planned.push({ view, blocks, entries, narrow: this.#isNarrow(page, offset) });
       }
     }
     this.#wanted = new Map();
-    if (made.length > 0) this.#install(made, callees, level);
+    return planned;
   }
   /** Undefined where an instruction can't be translated though by itself it could: the interpreter keeps the place. None is known. */
   #bodyOf(region: Region, name: string): FunctionBody | undefined {
