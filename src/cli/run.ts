@@ -133,16 +133,17 @@ class Session {
     const { restore, translator, profile } = this.#options;
     if (restore !== undefined) return (disks) => restored(restore, { disks, translator, profile }, this.#world());
     const config = this.#config();
-    return (disks) => withProgress(config.kernel, () => buildMachine({ ...config, disks }, this.#world()));
+    return (disks) => withProgress(unpacking(config.kernel), () => buildMachine({ ...config, disks }, this.#world()));
   }
   async #saveAtEnd(machine: Machine): Promise<number> {
     const { save } = this.#options;
     if (save === undefined) return 0;
-    const bytes = await writeSaved(machine, save).catch((problem: Error) => {
+    this.#flush();
+    process.stderr.write('\r\n'); // the guest's cursor may stand anywhere
+    const bytes = await saving(machine, save).catch((problem: Error) => {
       throw new Error(`--save ${problem.message}`);
     });
-    this.#flush();
-    process.stderr.write(`\r\n${savedText(save, bytes)}\r\n`);
+    process.stderr.write(`${savedText(save, bytes)}\r\n`);
     return 0;
   }
   #config(): Omit<MachineConfig, 'disks'> {
@@ -262,7 +263,7 @@ class Session {
       if (action.then === 'save') {
         const prompt = this.#terminal.onLine;
         this.#terminal.onLine = () => {}; // until it is done
-        writeSaved(machine, action.path)
+        saving(machine, action.path)
           .then((bytes) => savedText(action.path, bytes), reason)
           .then((text) => {
             this.#terminal.onLine = prompt;
@@ -304,20 +305,26 @@ class Session {
   }
 }
 
-const savedText = (path: string, bytes: number): string => `saved: ${path}, ${(bytes / 2 ** 20).toFixed(1)} MiB`;
+const saving = (machine: Machine, path: string): Promise<number> => withProgress(`saving ${path}`, () => writeSaved(machine, path));
+const savedText = (path: string, bytes: number): string => `saved: ${path}, ${mebibytes(bytes)}`;
 
 async function restored(path: string, parts: Parameters<typeof restoreMachine>[1], world: MachineWorld): Promise<Machine> {
   try {
-    return await restoreMachine(readSaved(path), parts, world);
+    return await withProgress(`restoring ${path}`, () => restoreMachine(readSaved(path), parts, world));
   } catch (problem) {
     throw new Error(`--restore ${path}: ${problem instanceof NotSaved ? problem.message : reason(problem)}`);
   }
 }
 
-/** Large kernels take a second or two to unpack: say so on a terminal, and take it back. */
-async function withProgress<T>(kernel: { readonly name: string; readonly data: Uint8Array }, work: () => Promise<T>): Promise<T> {
-  const shown = process.stderr.isTTY === true && kernel.data.length > quietKernelBytesMax;
-  if (shown) process.stderr.write(`unpacking ${kernel.name} (${(kernel.data.length / 2 ** 20).toFixed(1)} MiB) ...`);
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+/** Of kernels that take a second or two. */
+const unpacking = ({ name, data }: { readonly name: string; readonly data: Uint8Array }): string | undefined =>
+  data.length > quietKernelBytesMax ? `unpacking ${name} (${mebibytes(data.length)})` : undefined;
+
+/** Says on a terminal what takes a second or more, and takes it back. */
+async function withProgress<T>(text: string | undefined, work: () => Promise<T>): Promise<T> {
+  const shown = process.stderr.isTTY === true && text !== undefined;
+  if (shown) process.stderr.write(`${text} ...`);
   try {
     return await work();
   } finally {

@@ -48,7 +48,7 @@ export function* saveMachine(machine: Machine): Generator<Uint8Array<ArrayBuffer
   let chunk = new Uint8Array(pagesInChunk * (4 + pageBytes));
   let used = 0;
   for (const { page, bytes } of processor.v.space.touched()) {
-    if (bytes.every((byte) => byte === 0)) continue;
+    if (isZero(bytes)) continue;
     new DataView(chunk.buffer).setUint32(used, page);
     chunk.set(bytes, used + 4);
     used += 4 + pageBytes;
@@ -60,6 +60,12 @@ export function* saveMachine(machine: Machine): Generator<Uint8Array<ArrayBuffer
   yield chunk.slice(0, used);
   yield new Uint8Array(4).fill(0xff);
 }
+
+const isZero = ({ buffer, byteOffset }: Uint8Array<ArrayBuffer>): boolean => {
+  const words = new Int32Array(buffer, byteOffset, pageBytes / 4);
+  for (let n = 0; n < words.length; n++) if (words[n] !== 0) return false;
+  return true;
+};
 
 /** The machine that was saved, about to go on. Its disks must hold what they held then. Throws NotSaved. */
 export async function restoreMachine(

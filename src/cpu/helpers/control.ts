@@ -141,7 +141,8 @@ export const controlHelpers: Helpers<
   },
   invalidatePage(p, address) {
     checkLevel0(p);
-    for (const context of p.spaces.current) p.paging.invalidatePage(address, context); // global pages are those of every PCID
+    if ((p.v.cr4 & Cr4.pcide) === 0) p.paging.invalidatePage(address);
+    else for (const context of p.spaces.current) p.paging.invalidatePage(address, context); // global pages are those of every PCID
   },
   invalidateContext(p, type, descriptor) {
     checkLevel0(p);
