@@ -4,7 +4,7 @@
  */
 import { restoreState, StateMismatch, stateText } from '../base/stateful.ts';
 import { pageBytes } from '../memory/pool.ts';
-import { assembleMachine, sealFirmware } from './build.ts';
+import { assembleMachine, sealFirmware } from './assemble.ts';
 import type { EngineConfig, HardwareConfig, MachineWorld } from './config.ts';
 import type { Machine } from './machine.ts';
 
@@ -119,7 +119,9 @@ async function readHeader(reader: Reader): Promise<Header> {
   }
   const { hardware, disks, parts } = header;
   const megabytes = hardware?.memoryMiB;
-  const whole = Number.isInteger(megabytes) && megabytes > 0 && megabytes <= memoryMiBMax && typeof hardware.commandLine === 'string';
+  const isNamed = hardware?.cpu === undefined || typeof hardware.cpu === 'string';
+  const whole =
+    isNamed && Number.isInteger(megabytes) && megabytes > 0 && megabytes <= memoryMiBMax && typeof hardware.commandLine === 'string';
   if (!whole || !Array.isArray(disks) || typeof parts !== 'object' || parts === null) throw damaged('its header lacks parts');
   return header;
 }
