@@ -48,10 +48,10 @@ function adopted(own: unknown, saved: unknown, name: string): unknown {
   for (const key of Object.keys(target)) target[key] = adopted(target[key], (saved as Record<string, unknown>)[key], `${name}.${key}`);
   return target;
 }
-/** Lists of numbers may have another length. */
+/** A list that is empty at power-on waits for numbers, as many as there are; others keep their length. */
 function adoptedArray(own: readonly unknown[], saved: unknown, name: string): unknown[] {
   if (!Array.isArray(saved)) throw new StateMismatch(`${name} does not fit`);
-  if (own.length === 0 || typeof own[0] === 'number') return saved.map((value, n) => adopted(0, value, `${name}.${n}`));
+  if (own.length === 0) return saved.map((value, n) => adopted(0, value, `${name}.${n}`));
   if (saved.length !== own.length) throw new StateMismatch(`${name} does not fit`);
   return own.map((each, n) => adopted(each, saved[n], `${name}.${n}`));
 }

@@ -55,7 +55,8 @@ export interface OptionRecord {
 const nestedMax = 3;
 /** MiB more for each level. */
 const nestedMemory = 256;
-const memoryLimits = { min: 16, max: 4096, default: 256 } as const;
+/** MiB of a guest's memory. */
+export const memoryLimits = { min: 16, max: 4096, default: 256 } as const;
 
 export const optionRecords = {
   kernel: { flags: '--kernel <file>', help: 'Linux bzImage, PVH ELF or multiboot image (default: the guest of the testudo-guest package)' },

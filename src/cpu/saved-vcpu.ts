@@ -4,11 +4,11 @@ import { At, type StateField, stateLayout, tlbContextBytes, tlbContexts } from '
 import type { Vcpu } from './vcpu.ts';
 
 /** What belongs to the engine that runs the vCPU, or follows from the rest, or means something only within an instruction. */
-const left = new Set<StateField>([
+const leftOut = new Set<StateField>([
   ...(['zero', 'codePage', 'record', 'fuel', 'pending', 'hotEntries', 'misses', 'missedIn', 'length', 'inStack', 'codeMode'] as const),
   ...(['jumpEpoch', 'jumpKey', 'tlbRead', 'tlbWrite', 'debugHits', 'floatOut', 'floatOutStatus', 'scratch'] as const),
 ]);
-const saved = (Object.keys(stateLayout.fields) as StateField[]).filter((field) => !left.has(field));
+const saved = (Object.keys(stateLayout.fields) as StateField[]).filter((field) => !leftOut.has(field));
 
 /** A field's elements: words when they are of 4 bytes, otherwise quadwords. */
 function* elements(v: Vcpu, field: StateField): Generator<{ get(): number | bigint; set(value: number | bigint): void }> {

@@ -3,6 +3,7 @@
  * its parts by name; then come the pages of memory that hold anything, each after its number, and a number of all ones. What is decoded and translated is made again.
  */
 import { restoreState, StateMismatch, stateText } from '../base/stateful.ts';
+import { memoryLimits } from '../config/options.ts';
 import { pageBytes } from '../memory/pool.ts';
 import { assembleMachine, sealFirmware } from './assemble.ts';
 import type { EngineConfig, HardwareConfig, MachineWorld } from './config.ts';
@@ -11,7 +12,6 @@ import type { Machine } from './machine.ts';
 /** Changes when an older version would misread what a newer one writes, or the other way round. */
 const magic = 'Testudo saved machine 1\n';
 const headerBytesMax = 2 ** 24;
-const memoryMiBMax = 4096;
 const lastPage = 0xffff_ffff;
 const pagesInChunk = 256;
 
@@ -121,7 +121,7 @@ async function readHeader(reader: Reader): Promise<Header> {
   const megabytes = hardware?.memoryMiB;
   const isNamed = hardware?.cpu === undefined || typeof hardware.cpu === 'string';
   const whole =
-    isNamed && Number.isInteger(megabytes) && megabytes > 0 && megabytes <= memoryMiBMax && typeof hardware.commandLine === 'string';
+    isNamed && Number.isInteger(megabytes) && megabytes > 0 && megabytes <= memoryLimits.max && typeof hardware.commandLine === 'string';
   if (!whole || !Array.isArray(disks) || typeof parts !== 'object' || parts === null) throw damaged('its header lacks parts');
   return header;
 }

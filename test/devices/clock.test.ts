@@ -35,3 +35,10 @@ test('a guest at rest, or paused for seconds, sees all the time that passed', ()
   expect(pass(500)).toBeCloseTo(510, 3);
   expect(pass(5000)).toBeCloseTo(5510, 3);
 });
+test('a clock goes on from where another was, whatever the host did in between', () => {
+  const { clock, pass } = bench();
+  pass(10);
+  clock.state = { ns: 5_000e6 };
+  expect(pass(10)).toBeCloseTo(5010, 3);
+  expect(clock.state.ns / 1e6).toBeCloseTo(5010, 3);
+});

@@ -116,6 +116,9 @@ test('RTC: date and time in BCD, and what is set comes back', () => {
   rtc.write(0x71, 1, 0x30);
   expect(read(9)).toBe(0x30);
   expect(read(13)).toBe(0x80);
+  // a machine that goes on another day: the host's time again, to the second
+  rtc.follow(Date.UTC(2027, 0, 2, 3, 4, 5, 400));
+  expect([0x32, 8, 4, 2, 0].map(read)).toEqual([0x20, 0x01, 0x03, 0x04, 0x05]);
 });
 
 function apicBench() {

@@ -131,7 +131,9 @@ test('a guest at work, with a disk, goes on as if nothing had been; what does no
     [[bytes.subarray(0, 200_000)], /ends too early/],
     [changed('"memoryMiB":128', '"memoryMiB":99999999'), /header lacks parts/],
     [changed('"memoryMiB":128', '"memoryMiB":16'), /a page that the machine does not have/],
-    [changed('"halted":[', '"halted":["x",'), /processor.halted.0 does not fit/],
+    [changed('"halted":[', '"halted":["x",'), /processor.halted does not fit/],
+    [changed('"deadlines":[', '"deadlines":[1,'), /timers.deadlines does not fit/],
+    [changed('"segmentLimit":[', '"segmentLimit":[1,'), /processor.segmentLimit does not fit/],
     [changed('"halted"', '"holted"'), /processor.halted does not fit/],
     [changed('"value":"', '"value":"z'), /random.value does not fit/],
   ];

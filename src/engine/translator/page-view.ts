@@ -128,9 +128,8 @@ export class PageView implements Code {
   targets(offset: number): readonly number[] {
     const [page, within] = this.place(offset);
     if (page === undefined) return [];
-    const known = this.#regions.targetsOf(page, within);
-    for (const target of this.learned(offset)) if (known.size < targetsMax) known.add(target - offset);
-    return [...known].map((distance) => offset + distance);
+    for (const target of this.learned(offset)) this.noteTarget(offset, target);
+    return [...this.#regions.targetsOf(page, within)].map((distance) => offset + distance);
   }
   noteTarget(offset: number, target: number): void {
     const [page, within] = this.place(offset);
