@@ -56,8 +56,13 @@ static int control(int file, unsigned long request, const char *name, void *argu
 static pthread_mutex_t serial_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct { uint8_t ier, lcr, mcr, scr, dll, dlm, fcr, sending; uint8_t input[4096]; unsigned head, tail; int level; } serial;
 
+/* Input waits until the guest's driver has enabled the interrupt and its pin: as it starts it clears what was received, and a person's first words would be lost. */
+static int received(void) {
+  int listens = (serial.ier & 1) && (serial.mcr & 8);
+  return listens && serial.head != serial.tail;
+}
 static int identification(void) {
-  if ((serial.ier & 1) && serial.head != serial.tail) return 4;
+  if (received()) return 4;
   if ((serial.ier & 2) && serial.sending) return 2;
   return 1;
 }
@@ -99,7 +104,7 @@ static uint8_t serial_read(int offset) {
   switch (offset) {
     case 0:
       if (serial.lcr & 0x80) value = serial.dll;
-      else if (serial.head != serial.tail) value = serial.input[serial.tail++ % sizeof serial.input];
+      else if (received()) value = serial.input[serial.tail++ % sizeof serial.input];
       break;
     case 1: value = serial.lcr & 0x80 ? serial.dlm : serial.ier; break;
     case 2:
@@ -109,7 +114,7 @@ static uint8_t serial_read(int offset) {
       break;
     case 3: value = serial.lcr; break;
     case 4: value = serial.mcr; break;
-    case 5: value = 0x60 | (serial.head != serial.tail); break;
+    case 5: value = 0x60 | received(); break;
     case 6: value = 0xb0; break;
     case 7: value = serial.scr; break;
   }
