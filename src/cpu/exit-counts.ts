@@ -13,8 +13,8 @@ export interface ExitKinds {
 /** What was done from an exit to the next entry of the same level. */
 interface Handling {
   count: number;
-  /** How often so many VMREADs and VMWRITEs. */
-  readonly accesses: Map<string, number>;
+  /** How often so many VMREADs (times `perRead`) and VMWRITEs. */
+  readonly accesses: Map<number, number>;
   readonly instructions: number[];
 }
 interface Level {
@@ -30,6 +30,8 @@ interface Level {
 const knownMax = 256;
 const samplesMax = 1000;
 const kindsMax = 64;
+/** More VMWRITEs than follow one exit. */
+const perRead = 2 ** 20;
 
 export class ExitCounts {
   entries = 0;
@@ -79,7 +81,7 @@ export class ExitCounts {
       handling = { count: 0, accesses: new Map(), instructions: [] };
       level.handling.set(open.reason, handling);
     }
-    const key = `${this.reads - open.reads} + ${this.writes - open.writes}`;
+    const key = (this.reads - open.reads) * perRead + this.writes - open.writes;
     if (handling.accesses.size < kindsMax || handling.accesses.has(key)) handling.accesses.set(key, (handling.accesses.get(key) ?? 0) + 1);
     handling.instructions[handling.count++ % samplesMax] = this.#retired() - open.retired;
   }
@@ -114,10 +116,11 @@ export class ExitCounts {
       lines.push('  handled with most often so many VMREADs + VMWRITEs, and a median of instructions:');
       for (const [reason, count] of [...level.exits].sort((a, b) => b[1] - a[1])) {
         const handling = level.handling.get(reason);
-        const [often = ''] = [...(handling?.accesses ?? [])].sort((a, b) => b[1] - a[1])[0] ?? [];
+        const [often] = [...(handling?.accesses ?? [])].sort((a, b) => b[1] - a[1])[0] ?? [];
+        const accesses = often === undefined ? '' : `${Math.floor(often / perRead)} + ${often % perRead}`;
         const middle = [...(handling?.instructions ?? [])].sort((a, b) => a - b)[(handling?.instructions.length ?? 0) >> 1] ?? 0;
         lines.push(
-          `  ${String(count).padStart(12)}  ${this.#kinds.name(reason).padEnd(20)} ${often.padStart(11)} ${String(middle).padStart(10)}`,
+          `  ${String(count).padStart(12)}  ${this.#kinds.name(reason).padEnd(20)} ${accesses.padStart(11)} ${String(middle).padStart(10)}`,
         );
       }
     }

@@ -134,27 +134,41 @@ export class GuestSpace {
     return (b[0] ?? 0) | ((b[1] ?? 0) << 8);
   }
   read32(address: number): number {
-    if ((address & 3) === 0) {
-      const frame = this.frameOf(Math.floor(address / pageBytes));
-      if (frame !== noFrame) return (this.pool.words[(frame * pageBytes + (address % pageBytes)) >>> 2] ?? 0) >>> 0;
-    }
-    return new DataView(this.read(address, 4).buffer).getUint32(0, true);
+    const at = this.#alignedIn(address, 4);
+    return at === 0 ? new DataView(this.read(address, 4).buffer).getUint32(0, true) : this.pool.view.getUint32(at, true);
   }
   read64(address: number): bigint {
-    return new DataView(this.read(address, 8).buffer).getBigUint64(0, true);
+    const at = this.#alignedIn(address, 8);
+    return at === 0 ? new DataView(this.read(address, 8).buffer).getBigUint64(0, true) : this.pool.view.getBigUint64(at, true);
   }
   write16(address: number, value: number): void {
     this.write(address, new Uint8Array([value & 0xff, (value >> 8) & 0xff]));
   }
   write32(address: number, value: number): void {
-    const data = new Uint8Array(4);
-    new DataView(data.buffer).setUint32(0, value >>> 0, true);
-    this.write(address, data);
+    const at = this.#alignedIn(address, 4);
+    if (at === 0 || this.isReadOnly(Math.floor(address / pageBytes))) {
+      const data = new Uint8Array(4);
+      new DataView(data.buffer).setUint32(0, value >>> 0, true);
+      return this.write(address, data);
+    }
+    this.pool.view.setUint32(at, value, true);
+    this.noteWrite(Math.floor(at / pageBytes), at % pageBytes, (at % pageBytes) + 4);
   }
   write64(address: number, value: bigint): void {
-    const data = new Uint8Array(8);
-    new DataView(data.buffer).setBigUint64(0, value, true);
-    this.write(address, data);
+    const at = this.#alignedIn(address, 8);
+    if (at === 0 || this.isReadOnly(Math.floor(address / pageBytes))) {
+      const data = new Uint8Array(8);
+      new DataView(data.buffer).setBigUint64(0, value, true);
+      return this.write(address, data);
+    }
+    this.pool.view.setBigUint64(at, value, true);
+    this.noteWrite(Math.floor(at / pageBytes), at % pageBytes, (at % pageBytes) + 8);
+  }
+  /** Where in the pool an aligned number lies; 0 when it is not aligned, or not in RAM. */
+  #alignedIn(address: number, bytes: number): number {
+    if (address % bytes !== 0 || address < 0) return 0;
+    const frame = this.frameOf(Math.floor(address / pageBytes));
+    return frame === noFrame ? 0 : frame * pageBytes + (address % pageBytes);
   }
 
   /** To be called after any write to a frame that may hold code. */

@@ -1,14 +1,16 @@
 /**
  * Which VMCSs need no checks at their next entry: those that passed them, and whose fields nobody wrote since but an exit, which saves what is legal.
- * Most entries of a hypervisor follow VMWRITEs of RIP and of the preemption timer alone. The manual lets a processor keep such knowledge; plain stores to a region are undefined.
+ * Most entries of a hypervisor follow VMWRITEs of RIP, of the preemption timer and of the interrupt status alone. The manual lets a processor keep such knowledge; plain stores to a region are undefined.
  */
 
 import { present } from '../base/assert.ts';
 import { F, FieldType, fieldDescriptions, fieldType } from './fields.ts';
 
 const remembered = 32;
-/** RIP has a check of its own at every entry, and any value of the timer is legal. */
-const harmless = new Set([F.guestRip, F.preemptionTimer].map((field) => present(fieldDescriptions[field], 'field').encoding));
+/** RIP has a check of its own at every entry, and any value of the timer and of the interrupt status is legal. */
+const harmless = new Set(
+  [F.guestRip, F.preemptionTimer, F.guestInterruptStatus].map((field) => present(fieldDescriptions[field], 'field').encoding),
+);
 
 export class CheckedRegions {
   readonly #pointers = new Set<bigint>();
