@@ -3,6 +3,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { readFlags } from '../src/cpu/flags.ts';
 import { helpers } from '../src/cpu/helpers/index.ts';
 import { At, Rights, Segment } from '../src/cpu/state.ts';
+import { GuestOperation } from '../src/isa/state-names.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, makeCase, windowAddress } from './conformance/cases.ts';
 
@@ -92,7 +93,7 @@ for (const executor of executors) {
     ['code that is not present', { descriptors: { ...accessed, code: 0x00af_7b00_0000_ffffn } }, { fault: 11, error: 0x30 }],
     ['NMIs that were blocked', set('nmiBlocked', 1), { fault: -1, ip: target }],
     ['an interrupt that waits', set('pending', 1), { fault: -1, ip: target }],
-    ['a hypervisor', set('vmxOperation', 2), { fault: -1, ip: target }],
+    ['a guest under SVM', set('vmxOperation', GuestOperation.svm), { fault: -1, ip: target }],
     [
       'a data segment of an inner level',
       { prepare: ({ processor: { v } }) => v.set(At.segmentRights, 0xc093, Segment.es) },
@@ -110,6 +111,10 @@ for (const executor of executors) {
     };
     const { left } = execute(executor, { prepare });
     expect([left.fault, left.mode.at(-1)]).toEqual([14, 0]);
+  });
+  test(`${executor}: the kernel of a guest under VMX does not need the helper either`, () => {
+    const { left, calls } = execute(executor, set('vmxOperation', GuestOperation.vmx));
+    expect([calls, left.fault, left.ip]).toEqual([0, -1, target]);
   });
   test(`${executor}: a descriptor that ends where the table ends is loaded`, () => {
     const { left, calls } = execute(executor, { limit: 0x37 });

@@ -81,7 +81,7 @@ export const stateLayout = layout([
   ['miscEnable', 8],
   ['debugControl', 8],
   ['featureControl', 8],
-  /** 0: outside VMX operation, 1: root, 2: non-root, also while a guest runs under SVM. */
+  /** 0: outside VMX operation, 1: root, 2: non-root, 3: a guest runs under SVM. */
   ['vmxOperation', 4],
   /** Exits due before the next instruction: see vmx/vmx.ts. */
   ['vmxPending', 4],

@@ -25,6 +25,9 @@ export type StateName =
   | 'sfmask'
   | 'kernelGsBase';
 
+/** Values of `vmxOperation` while a guest of the machine's own software runs, below VMX or SVM. */
+export const GuestOperation = { vmx: 2, svm: 3 } as const;
+
 /** Data segments' attributes, as `segmentRights` has them. */
 export type RightsName = 'esRights' | 'dsRights' | 'fsRights' | 'gsRights';
 /** What meanings read and do not set. */

@@ -4,13 +4,11 @@ import { ExitCounts } from '../cpu/exit-counts.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { At, Flag } from '../cpu/state.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
+import { GuestOperation } from '../isa/state-names.ts';
 import { pageBytes } from '../memory/pool.ts';
 import { ExitCode, exitName } from './exit-codes.ts';
 import { NestedPaging } from './nested-paging.ts';
 import { Control, nestedPagingBit, Save, Vmcb } from './vmcb.ts';
-
-/** Values of the state's `vmxOperation`. */
-const guestRuns = 2;
 
 export class Svm {
   readonly p: Processor;
@@ -35,10 +33,10 @@ export class Svm {
     return this.p.spaces;
   }
   get inGuest(): boolean {
-    return this.v.get(At.vmxOperation) === guestRuns;
+    return this.v.get(At.vmxOperation) === GuestOperation.svm;
   }
   setInGuest(on: boolean): void {
-    this.v.set(At.vmxOperation, on ? guestRuns : 0);
+    this.v.set(At.vmxOperation, on ? GuestOperation.svm : 0);
   }
   /** The global interrupt flag. APM 2, 15.17. */
   get interruptsHeld(): boolean {

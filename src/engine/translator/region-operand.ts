@@ -2,6 +2,7 @@
 import { Bug } from '../../base/assert.ts';
 import type { Decoded, DecodedOperand } from '../../isa/decode.ts';
 import type { Operand, Size } from '../../isa/ops.ts';
+import { GuestOperation } from '../../isa/state-names.ts';
 import { isAbsolute } from '../interpreter/handler.ts';
 import type { Node } from '../wasm/graph.ts';
 import { NotTranslated } from './not-translated.ts';
@@ -54,7 +55,9 @@ export class RegionOperand implements Operand<Node> {
         return o.selector(number);
       case 'control':
         if (number !== faultAddressRegister) throw new NotTranslated(kind);
-        o.when(o.or(o.get('cpl'), o.ltu(o.constant(1), o.get('vmxOperation'))), () => o.helper('readControl', o.constant(number)));
+        o.when(o.or(o.get('cpl'), o.ltu(o.constant(GuestOperation.vmx), o.get('vmxOperation'))), () =>
+          o.helper('readControl', o.constant(number)),
+        );
         return o.get('cr2');
       default:
         throw new NotTranslated(kind);

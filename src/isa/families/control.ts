@@ -5,6 +5,7 @@ import type { HelperName } from '../helper-names.ts';
 import type { Instruction } from '../instruction.ts';
 import type { Form, Meaning, Operand, Ops } from '../ops.ts';
 import { push, release, top } from '../stack.ts';
+import { GuestOperation } from '../state-names.ts';
 import { row } from '../table.ts';
 
 /** A near branch out of the canonical range faults before anything changes. */
@@ -139,7 +140,7 @@ function interruptReturn<V>(o: Ops<V>, form: Form): void {
   const segments = all(o.get('esRights'), o.get('dsRights'), o.get('fsRights'), o.get('gsRights'));
   const isQuiet = all(
     o.isZero(o.or(o.or(o.get('cpl'), o.get('pending')), o.or(o.get('nmiBlocked'), o.and(o.get('systemFlags'), o.constant(flag.nested))))),
-    o.ltu(o.get('vmxOperation'), o.constant(2)),
+    o.ltu(o.get('vmxOperation'), o.constant(GuestOperation.svm)), // which may intercept it; VMX looks at the blocking of NMIs alone
     o.ne(o.and(segments, o.constant(unusable)), o.constant(0)),
   );
   const inTable = (selector: V): V =>

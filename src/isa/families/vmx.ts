@@ -3,9 +3,8 @@
 import type { HelperName } from '../helper-names.ts';
 import type { Feature, Instruction } from '../instruction.ts';
 import type { Meaning } from '../ops.ts';
+import { GuestOperation } from '../state-names.ts';
 import { row } from '../table.ts';
-
-const nonRoot = 2;
 
 /** The helper has set the next address: another world may run from here on. */
 const enters =
@@ -55,4 +54,4 @@ export const vmxFamily: readonly Instruction[] = [
   row('invvpid', 0x0f3881, 'Gr Mn', invalidate('invalidateVpid'), { ...vmx, prefix: 0x66 }),
 ];
 
-export const pauseRow = row('pause', 0x90, '', (o) => o.when(o.eq(o.get('vmxOperation'), o.constant(nonRoot)), () => void o.helper('pause')));
+export const pauseRow = row('pause', 0x90, '', (o) => o.when(o.ltu(o.constant(GuestOperation.vmx - 1), o.get('vmxOperation')), () => void o.helper('pause')));
