@@ -50,7 +50,7 @@ export async function unpack(data: Uint8Array, name: string, bytes?: number): Pr
     if (startsWith(data, 0x1f, 0x8b)) return zlib.gunzipSync(data);
     if (startsWith(data, 0x28, 0xb5, 0x2f, 0xfd)) return await unpackZstd(data, bytes);
     if (startsWith(data, 0x02, 0x21, 0x4c, 0x18)) return await unpackLz4Legacy(data);
-    if (startsWith(data, 0xfd, 0x37, 0x7a, 0x58, 0x5a)) return await unxz(data);
+    if (startsWith(data, 0xfd, 0x37, 0x7a, 0x58, 0x5a)) return await unxz(data, unpackedBytesMax);
     if (startsWith(data, 0x04, 0x22, 0x4d, 0x18)) return (await import('lz4js')).decompress(data);
   } catch (problem) {
     throw new Error(`${name}: the packed kernel is damaged: ${problem instanceof Error ? problem.message : String(problem)}`);

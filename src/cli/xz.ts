@@ -8,17 +8,39 @@ import { present } from '../base/assert.ts';
 const Filter = { x86: 0x04, lzma2: 0x21 } as const;
 const checkBytes: Readonly<Record<number, number>> = { 0: 0, 1: 4, 4: 8, 10: 32 };
 
-async function decode(data: Uint8Array): Promise<Uint8Array> {
+async function chunks(data: Uint8Array): Promise<AsyncIterable<Uint8Array>> {
   const { XzReadableStream } = (await import('xz-decompress')).default;
-  const source = present(new Response(data as Uint8Array<ArrayBuffer>).body, 'body');
-  return new Uint8Array(await new Response(new XzReadableStream(source)).arrayBuffer());
+  return new XzReadableStream(present(new Response(data as Uint8Array<ArrayBuffer>).body, 'body'));
+}
+const tooLarge = 'it would be too large';
+async function decode(data: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of await chunks(data)) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new Error(tooLarge);
+    parts.push(chunk);
+  }
+  return Buffer.concat(parts);
+}
+async function decodeTo(size: number, data: Uint8Array): Promise<Uint8Array> {
+  const out = new Uint8Array(size);
+  let at = 0;
+  for await (const chunk of await chunks(data)) {
+    if (at + chunk.length > size) throw new Error('more data than its index says');
+    out.set(chunk, at);
+    at += chunk.length;
+  }
+  if (at < size) throw new Error('less data than its index says');
+  return out;
 }
 
-/** Throws when the file is damaged. */
-export async function unxz(data: Uint8Array): Promise<Uint8Array> {
+/** Throws when the file is damaged, or would unpack to more than `bytesMax`. */
+export async function unxz(data: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   const block = readBlock(data);
-  if (!block) return decode(data);
-  const out = await decode(rewrap(block));
+  if (!block) return decode(data, bytesMax);
+  if (block.uncompressedBytes > bytesMax) throw new Error(tooLarge);
+  const out = await decodeTo(block.uncompressedBytes, rewrap(block));
   undoX86(out);
   if (block.check === 1) {
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -124,8 +146,10 @@ function undoX86(data: Uint8Array): void {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   let last = -1;
   let mask = 0;
-  for (let at = 0; at < data.length - 4; at++) {
-    if (((data[at] ?? 0) & 0xfe) !== 0xe8) continue;
+  const end = data.length - 4;
+  for (let at = 0; at < end; at++) {
+    while (at < end && ((data[at] as number) & 0xfe) !== 0xe8) at++;
+    if (at === end) break;
     const gap = at - last;
     mask = gap > 3 ? 0 : (mask << (gap - 1)) & 7;
     last = at;

@@ -23,12 +23,12 @@ export type FeatureName = keyof typeof featureBits;
 const featureNames = Object.keys(featureBits) as FeatureName[];
 
 const level1: readonly FeatureName[] = ['mmx', 'fxsr', 'sse', 'sse2'];
-const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', 'erms', 'fsrm', 'rdtscp', 'pdpe1gb', 'prefetchw', 'lahf', 'arch-capabilities'];
+const machine: readonly FeatureName[] = ['tsc-deadline', 'rdrand', 'fsgsbase', 'erms', 'fsrm', 'rdtscp', 'pdpe1gb', 'prefetchw', 'lahf', 'arch-capabilities', 'serialize'];
 const level2: readonly FeatureName[] = [...level1, ...machine, 'sse3', 'ssse3', 'cx16', 'sse4_1', 'sse4_2', 'popcnt'];
 const everything = [...featureNames, ...vmxFeatures, ...svmFeatures];
 /** A processor is Intel's or AMD's. */
 const amdFeatures: readonly string[] = ['svm', ...svmFeatures];
-const intelFeatures: readonly string[] = ['vmx', ...vmxFeatures, 'arch-capabilities'];
+const intelFeatures: readonly string[] = ['vmx', ...vmxFeatures, 'arch-capabilities', 'serialize'];
 
 const cpuModels: Readonly<Record<string, readonly Switch[]>> = {
   'x86-64': [...level1, ...machine],
@@ -117,7 +117,7 @@ export function cpuid(model: CpuModel, leaf: number, subleaf: number, context: C
       const ecx = gather(features, '1c') | (context.osxsave ? 1 << 27 : 0);
       return [model.signature, (apicId << 24) | (cpuCount << 16) | 0x800, ecx, always | 0x4 | gather(features, '1d') | (cpuCount > 1 ? 1 << 28 : 0)];
     }
-    case 2: return [0x00ff_ff01, 0, 0, 0];
+    case 2: return [cacheDescriptors, 0, 0, 0];
     case 4: return cacheLeaf(subleaf, cpuCount);
     case 6: return [4, 0, 0, 0]; // ARAT
     case 7: return subleaf === 0 ? [0, gather(features, '7b') | 2, gather(features, '7c'), gather(features, '7d')] : [0, 0, 0, 0];
@@ -151,6 +151,12 @@ function amdLeaf(features: ReadonlySet<string>, leaf: number): readonly [number,
     default: return leaf > maxAmdBasicLeaf && leaf < 0x8000_0000 ? [0, 0, 0, 0] : undefined;
   }
 }
+
+/**
+ * The caches of leaf 4 as descriptors: L2 of 256 KiB, L1i, L1d. A descriptor that says `see leaf 4` would have each program of the GNU C library ask for that
+ * some 30 times as it starts, which are exits where a hypervisor runs it. SDM 2A, table 3-12.
+ */
+const cacheDescriptors = 0x2130_2c01;
 
 function cacheLeaf(subleaf: number, cpuCount: number): readonly [number, number, number, number] {
   const cores = Math.min(63, cpuCount - 1) << 26;

@@ -6,7 +6,7 @@ import { DebugExit } from '../devices/debug-exit.ts';
 import type { DeviceWindow, PortDevice } from '../devices/device.ts';
 import { FirmwareConfig } from '../devices/firmware-config.ts';
 import { Hpet } from '../devices/hpet/hpet.ts';
-import { PciHost } from '../devices/pci/host.ts';
+import { PciHost, pciSlots } from '../devices/pci/host.ts';
 import { Pit } from '../devices/pit/pit.ts';
 import { Power } from '../devices/power/power.ts';
 import { Rtc } from '../devices/rtc/rtc.ts';
@@ -60,7 +60,12 @@ export function buildChips({ config, world, space, random, clock, timers, interr
   const hpet = new Hpet({ clock, timers, line: (pin, level) => interrupts.ioapic.setLine(pin, level) });
   const virtioConsole = new VirtioConsole(world.consoleOutput ?? (() => {}));
   const entropy = new VirtioEntropy((bytes) => random.bytes(bytes));
-  const virtio = plugVirtio(pci, space, interrupts, [entropy, virtioConsole, ...(config.disks ?? []).map((disk) => new VirtioBlock(disk))]);
+  const disks = (config.disks ?? []).map((disk) => new VirtioBlock(disk));
+  const others = [entropy, virtioConsole];
+  const most = pciSlots - 1 - others.length;
+  if (disks.length > most) throw new Error(`${disks.length} disks: there are slots for ${most}`);
+  const virtio = plugVirtio(pci, space, interrupts, [...others, ...disks]);
+  pci.placeBars();
   const portDevices: readonly (PortDevice & Stateful)[] = [
     uart,
     interrupts.pic,

@@ -1,5 +1,6 @@
 /** ACPI tables: RSDP, XSDT, FADT, FACS, MADT, MCFG, HPET when there is one, and a DSDT put together as AML. ACPI 6.4, chapters 5 and 20. */
 import * as aml from './aml.ts';
+import { bytes, checksum, text, u8, u16, u32, u64 } from './bytes.ts';
 
 export interface AcpiParts {
   readonly cpuCount: number;
@@ -13,19 +14,6 @@ export interface AcpiTables {
   /** Bytes to place at `base`, page-aligned. */
   readonly tables: Uint8Array;
   readonly rsdp: Uint8Array;
-}
-
-const bytes = (...parts: (readonly number[] | Uint8Array)[]): Uint8Array => Uint8Array.from(parts.flatMap((p) => [...p]));
-const u8 = (n: number): number[] => [n & 0xff];
-const u16 = (n: number): number[] => [n & 0xff, (n >> 8) & 0xff];
-const u32 = (n: number): number[] => [...u16(n & 0xffff), ...u16((n >>> 16) & 0xffff)];
-const u64 = (n: number): number[] => [...u32(n >>> 0), ...u32(Math.floor(n / 2 ** 32))];
-const text = (s: string, length: number): number[] => Array.from({ length }, (_, n) => (n < s.length ? s.charCodeAt(n) : 0x20));
-
-function checksum(data: Uint8Array, at: number, length = data.length): void {
-  let sum = 0;
-  for (let n = 0; n < length; n++) sum += data[n] ?? 0;
-  data[at] = (256 - (sum & 0xff)) & 0xff;
 }
 
 function table(signature: string, revision: number, body: readonly number[] | Uint8Array): Uint8Array {

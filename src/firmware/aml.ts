@@ -1,8 +1,7 @@
 /** The few terms of ACPI Machine Language that the DSDT is made of. ACPI 6.4, 20.2; resource descriptors 6.4. */
+import { u16, u32 } from './bytes.ts';
 
 const ascii = (s: string): number[] => [...s].map((c) => c.charCodeAt(0));
-const u16 = (n: number): number[] => [n & 0xff, (n >> 8) & 0xff];
-const u32 = (n: number): number[] => [...u16(n & 0xffff), ...u16((n >>> 16) & 0xffff)];
 
 /** PkgLength counts itself. */
 function packageLength(body: number): number[] {

@@ -14,10 +14,11 @@ const highMemoryBase = 0x1_0000_0000;
 const acpiBytes = 0x1_0000;
 export const rsdpAddress = 0xf_0000;
 
-/** What kernels read of the BIOS data area: the EBDA's segment and the KiB of memory below it. */
+/** What kernels read of the BIOS data area: the EBDA's segment and the KiB of memory below it; and the EBDA's size, which is its first word. */
 export function placeBiosData(space: { write16(address: number, value: number): void }): void {
   space.write16(0x40e, 0x9fc0);
   space.write16(0x413, 639);
+  space.write16(0x9_fc00, 1);
 }
 
 export interface MemoryLayout {

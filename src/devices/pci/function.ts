@@ -125,6 +125,15 @@ export class PciFunction {
     this.state.pending.fill(0);
     this.setInterrupt(false);
   }
+  /** Gives its BARs addresses from `next` on, and returns the first one behind them. */
+  placeBars(next: number): number {
+    for (const { index, size } of this.#bars) {
+      const base = Math.ceil(next / size) * size;
+      this.#view.setUint32(ConfigOffset.bar0 + index * 4, base, true);
+      next = base + size;
+    }
+    return next;
+  }
   get command(): number {
     return this.#view.getUint16(ConfigOffset.command, true);
   }

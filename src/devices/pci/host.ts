@@ -6,6 +6,8 @@ export const ecamBase = 0xb000_0000;
 export const ecamBytes = 0x1000_0000;
 export const pciWindowBase = 0xc000_0000;
 export const pciWindowEnd = 0xfec0_0000;
+/** Of bus 0; the first is the host bridge's. */
+export const pciSlots = 32;
 
 /** Neutral: a host bridge that Linux has no quirks for. */
 const hostBridge = { vendor: 0x1b36, device: 0x0008, subsystem: 0x1100, classCode: 0x06_0000, revision: 0 };
@@ -26,6 +28,11 @@ export class PciHost implements PortDevice {
   plug(slot: number, pciFunction: PciFunction): void {
     this.#functions.set(slot, pciFunction);
     this.state.functions.push(pciFunction.state);
+  }
+  /** As firmware does before the kernel starts: one that knows nothing of the window would place the BARs elsewhere. */
+  placeBars(): void {
+    let next = pciWindowBase;
+    for (const f of this.#functions.values()) next = f.placeBars(next);
   }
   /** Configuration address bits 23:8 to the function, which must be function 0 of a slot on bus 0. */
   #find(busDeviceFunction: number): PciFunction | undefined {
