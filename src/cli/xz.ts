@@ -23,7 +23,7 @@ async function decode(data: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   }
   return Buffer.concat(parts);
 }
-async function decodeTo(size: number, data: Uint8Array): Promise<Uint8Array> {
+async function decodeKnown(data: Uint8Array, size: number): Promise<Uint8Array> {
   const out = new Uint8Array(size);
   let at = 0;
   for await (const chunk of await chunks(data)) {
@@ -40,7 +40,7 @@ export async function unxz(data: Uint8Array, bytesMax: number): Promise<Uint8Arr
   const block = readBlock(data);
   if (!block) return decode(data, bytesMax);
   if (block.uncompressedBytes > bytesMax) throw new Error(tooLarge);
-  const out = await decodeTo(block.uncompressedBytes, rewrap(block));
+  const out = await decodeKnown(rewrap(block), block.uncompressedBytes);
   undoX86(out);
   if (block.check === 1) {
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
