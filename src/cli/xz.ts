@@ -8,39 +8,25 @@ import { present } from '../base/assert.ts';
 const Filter = { x86: 0x04, lzma2: 0x21 } as const;
 const checkBytes: Readonly<Record<number, number>> = { 0: 0, 1: 4, 4: 8, 10: 32 };
 
-async function chunks(data: Uint8Array): Promise<AsyncIterable<Uint8Array>> {
-  const { XzReadableStream } = (await import('xz-decompress')).default;
-  return new XzReadableStream(present(new Response(data as Uint8Array<ArrayBuffer>).body, 'body'));
-}
-const tooLarge = 'it would be too large';
 async function decode(data: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+  const { XzReadableStream } = (await import('xz-decompress')).default;
+  const source = present(new Response(data as Uint8Array<ArrayBuffer>).body, 'body');
   const parts: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of await chunks(data)) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new Error(tooLarge);
-    parts.push(chunk);
+  for await (const part of new XzReadableStream(source) as AsyncIterable<Uint8Array>) {
+    bytes += part.length;
+    if (bytes > bytesMax) throw new Error('it would be too large');
+    parts.push(part);
   }
   return Buffer.concat(parts);
-}
-async function decodeKnown(data: Uint8Array, size: number): Promise<Uint8Array> {
-  const out = new Uint8Array(size);
-  let at = 0;
-  for await (const chunk of await chunks(data)) {
-    if (at + chunk.length > size) throw new Error('more data than its index says');
-    out.set(chunk, at);
-    at += chunk.length;
-  }
-  if (at < size) throw new Error('less data than its index says');
-  return out;
 }
 
 /** Throws when the file is damaged, or would unpack to more than `bytesMax`. */
 export async function unxz(data: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   const block = readBlock(data);
   if (!block) return decode(data, bytesMax);
-  if (block.uncompressedBytes > bytesMax) throw new Error(tooLarge);
-  const out = await decodeKnown(rewrap(block), block.uncompressedBytes);
+  const out = await decode(rewrap(block), bytesMax);
+  if (out.length !== block.uncompressedBytes) throw new Error('its index tells another size');
   undoX86(out);
   if (block.check === 1) {
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
