@@ -44,7 +44,7 @@ import { MonitorMemory } from './memory.ts';
 import { blockNmis, injectInto, isHot, isRareState, merge, sync, syncRare } from './merge.ts';
 import { isHypervisors } from './routing.ts';
 import { ComposedTables, identityTables, nobodysPage } from './tables.ts';
-import { ownedCr0, ownedCr4, prepareVmcs01 } from './vmcs01.ts';
+import { hideOwnView, prepareVmcs01, showOwnView } from './vmcs01.ts';
 
 const vpid02 = 2;
 const writeBackWalk = 0x1en;
@@ -58,7 +58,11 @@ const emulated: readonly HelperName[] = [
   'vmCall', 'vmFunction', 'vmLaunch', 'vmxOff', 'vmxOn', 'vmClear', 'vmPointerLoad', 'vmPointerStore', 'vmRead', 'vmReadTo', 'vmWrite',
   'invalidateEpt', 'invalidateVpid',
 ];
-const accesses: readonly HelperName[] = ['vmRead', 'vmReadTo', 'vmWrite'];
+const accesses = new Map<HelperName, number>([
+  ['vmRead', Reason.vmread],
+  ['vmReadTo', Reason.vmread],
+  ['vmWrite', Reason.vmwrite],
+]);
 
 export class Turtles implements Monitor, Keeper {
   /** The processor's VMX, which the monitor uses. */
@@ -114,13 +118,24 @@ export class Turtles implements Monitor, Keeper {
     p.helpers = { ...p.helpers, ...traps };
   }
   #trapped(name: HelperName, hardware: Helper): Helper {
-    const direct = this.switches.direct && accesses.includes(name);
+    const reason = accesses.get(name);
     return (p, a, b, c, d, e) => {
       if (this.#level !== 1) return hardware(p, a, b, c, d, e);
-      if (direct && this.inner.operation === Operation.root) return this.#emulator[name](p, a, b, c, d, e);
+      if (reason !== undefined && this.inner.operation === Operation.root)
+        return this.#access(reason, () => this.#emulator[name](p, a, b, c, d, e));
       this.#call = { name, operands: [a, b, c, d, e] };
       return hardware(p, a, b, c, d, e);
     };
+  }
+  /** VMREAD and VMWRITE are so many that the exit, and the entry behind it, are made where they stand: nothing that runs them is left. */
+  #access<T>(reason: number, emulate: () => T): T {
+    if (this.switches.direct) return emulate();
+    this.#leaveGuest(new VmExit(reason));
+    try {
+      return emulate();
+    } finally {
+      this.#enterGuest();
+    }
   }
 
   get switchesTasks(): boolean {
@@ -135,7 +150,7 @@ export class Turtles implements Monitor, Keeper {
     this.#level = 1;
     x.setCurrent(BigInt(this.#pages.vmcs01 * pageBytes));
     const vmcs = this.#vmcs01;
-    this.#hideOwnView();
+    hideOwnView(v, this.#vmcs01);
     saveGuest(x, new VmExit(Reason.vmcall));
     vmcs.set32(F.entryInterruption, 0);
     if (fault) {
@@ -157,14 +172,10 @@ export class Turtles implements Monitor, Keeper {
     if (this.#level !== 1) return false;
     const { hardware: x } = this;
     const { v } = x;
-    x.counts.left(x.current, exit.reason);
-    traceExit(x, exit);
-    this.inner.counts.machineLeft();
-    x.setOperation(Operation.root);
+    this.#leaveGuest(exit);
     if (exit.reason === Reason.tripleFault) throw new TripleFault('of the guest of the monitor');
     const { name, operands } = present(this.#call, 'an instruction that left the guest');
     this.#call = undefined;
-    this.#showOwnView();
     const [at, next] = [v.ip, v.nextIp];
     try {
       if (name === 'vmLaunch') {
@@ -172,8 +183,7 @@ export class Turtles implements Monitor, Keeper {
         return true;
       }
       const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n] = operands;
-      const result = this.#emulator[name](x.p, a, b, c, d, e);
-      if (name === 'vmRead' && typeof result === 'bigint') this.#writeDestination(exit, result);
+      this.#emulator[name](x.p, a, b, c, d, e);
       if (v.ip === at) v.jump(next);
     } catch (problem) {
       if (!(problem instanceof Fault)) throw problem;
@@ -182,33 +192,22 @@ export class Turtles implements Monitor, Keeper {
       this.runGuest(problem);
       return true;
     }
-    this.#hideOwnView();
-    x.setOperation(Operation.nonRoot);
-    x.counts.entered(x.current);
+    this.#enterGuest();
     return true;
   }
-  /** CR0 and CR4 as the guest has them. */
-  #showOwnView(): void {
-    const { v } = this.hardware;
-    const view = (register: number, owned: bigint, shadow: number): void =>
-      v.set64(register, (v.get64(register) & ~owned) | (this.#vmcs01.get(shadow) & owned));
-    view(At.cr0, ownedCr0, F.cr0Shadow);
-    view(At.cr4, ownedCr4, F.cr4Shadow);
+  #leaveGuest(exit: VmExit): void {
+    const { hardware: x } = this;
+    x.counts.left(x.current, exit.reason);
+    traceExit(x, exit);
+    this.inner.counts.machineLeft();
+    x.setOperation(Operation.root);
+    showOwnView(x.v, this.#vmcs01);
   }
-  #hideOwnView(): void {
-    const { v } = this.hardware;
-    const [cr0, cr4] = [v.get64(At.cr0), v.get64(At.cr4)];
-    this.#vmcs01.set(F.cr0Shadow, cr0);
-    this.#vmcs01.set(F.cr4Shadow, cr4);
-    v.set64(At.cr0, cr0 | ownedCr0);
-    v.set64(At.cr4, cr4 | ownedCr4);
-  }
-  /** The register that VMREAD writes, from the instruction information. SDM 3C, table 28-14. */
-  #writeDestination(exit: VmExit, value: bigint): void {
-    const { v } = this.hardware;
-    const number = ((exit.details.instruction ?? 0) >> 3) & 15;
-    if (v.long) v.setRegister(number, value);
-    else v.setRegister32(number, Number(value & 0xffff_ffffn));
+  #enterGuest(): void {
+    const { hardware: x } = this;
+    hideOwnView(x.v, this.#vmcs01);
+    x.setOperation(Operation.nonRoot);
+    x.counts.entered(x.current);
   }
 
   // --- VMLAUNCH and VMRESUME
