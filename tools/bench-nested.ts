@@ -1,6 +1,6 @@
 /**
  * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; long rows, and those of this machine's programs, only when they are named.
- * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; every row runs so often before and after level 2, and twice so often in it, and the best time of each level counts, when its code is made and the host had nothing else to do. gcc is needed.
+ * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; the levels take turns row by row, so that both are of the same stretch of the host's time, and the best time of each counts, when its code is made and the host had nothing else to do. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,13 +20,13 @@ const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs 
 
   --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
   --kvm NAME=VALUE,...  parameters of the kvm-intel module in the guest
-  --rounds N            every row runs so often before level 2 and after it, and twice so often at level 2 (default: 1)
+  --rounds N            every row runs so often at each level (default: 3)
   --turtles SWITCHES    run all above the level-0 monitor: 'trap', or switches of run's --turtles`;
 
 async function main(): Promise<void> {
   const options = toolOptions(usage, {
     only: { type: 'string' },
-    rounds: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '3' },
     kvm: { type: 'string' },
     turtles: { type: 'string' },
   });
@@ -43,9 +43,6 @@ async function main(): Promise<void> {
   }
   const { kvm, turtles } = options;
   const rounds = positive('rounds', options.rounds);
-  const suite = Array.from({ length: rounds }, () => names)
-    .flat()
-    .join(',');
   const folder = mkdtempSync(join(tmpdir(), 'testudo-bench-'));
   try {
     const inner = makeInitrd(folder, programFiles(names));
@@ -65,7 +62,7 @@ async function main(): Promise<void> {
         '--initrd',
         outer,
         '--append',
-        `console=ttyS0 quiet panic=-1 nested ${kvm === undefined ? '' : `kvm=${kvm} `}suite=${suite}`,
+        `console=ttyS0 quiet panic=-1 nested ${kvm === undefined ? '' : `kvm=${kvm} `}rounds=${rounds} suite=${names.join(',')}`,
       ],
     ]);
     report(names, times);
