@@ -20,13 +20,13 @@ const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs 
 
   --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
   --kvm NAME=VALUE,...  parameters of the kvm-intel module in the guest
-  --rounds N            every row runs so often at each level (default: 3)
+  --rounds N            every row runs so often at each level (default: 2)
   --turtles SWITCHES    run all above the level-0 monitor: 'trap', or switches of run's --turtles`;
 
 async function main(): Promise<void> {
   const options = toolOptions(usage, {
     only: { type: 'string' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '2' },
     kvm: { type: 'string' },
     turtles: { type: 'string' },
   });
