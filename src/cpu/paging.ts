@@ -103,13 +103,20 @@ export class Paging extends PageWalk {
     const v = this.#v;
     const scratch = v.base + At.scratch + 16;
     const first = pageBytes - (low & 0xfff);
-    const start = this.translate(low, high, access) * pageBytes + (low & 0xfff);
-    if (!access.implicit) noteAccess(v, low, high, size, false);
     const [nextLow, nextHigh] = this.#nextPage(low, high);
-    const rest = first < size ? this.translate(nextLow, nextHigh, access) * pageBytes : 0;
+    const start = this.#walk(low, high, access) + (low & 0xfff);
+    if (!access.implicit) noteAccess(v, low, high, size, false);
+    const rest = first < size ? this.#walk(nextLow, nextHigh, access) : 0;
     this.#refuseCrossing(start, rest, false);
     for (let n = 0; n < size; n++) v.pool.bytes[scratch + n] = this.#readByte(n < first ? start + n : rest + n - first);
     return scratch;
+  }
+  /** The guest-physical address of the page, which the TLB has from now on if it is plain memory. */
+  #walk(low: number, high: number, access: Access): number {
+    const page = this.translate(low, high, access);
+    const frame = this.#frameOf(page);
+    if (frame !== 0) this.#remember(low, high, page, frame, access);
+    return page * pageBytes;
   }
   #nextPage(low: number, high: number): readonly [number, number] {
     const next = ((low & ~0xfff) + pageBytes) | 0;
@@ -144,8 +151,8 @@ export class Paging extends PageWalk {
     if (offset + size > pageBytes) {
       const first = pageBytes - offset;
       const [nextLow, nextHigh] = this.#nextPage(low, high);
-      const start = this.translate(low, high, access) * pageBytes + offset;
-      const rest = this.translate(nextLow, nextHigh, access) * pageBytes;
+      const start = this.#walk(low, high, access) + offset;
+      const rest = this.#walk(nextLow, nextHigh, access);
       this.#refuseCrossing(start, rest, true);
       noteAccess(v, low, high, size, true);
       this.#storePhysical(start, scratch, first);

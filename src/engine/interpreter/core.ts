@@ -2,32 +2,23 @@
  * The interpreter's fixed part: the lookup of code by address, and memory access through the software TLB.
  * A TLB entry is 16 bytes: i64 page address (with the code mode, for code), i32 host address minus guest address (for code: the page's map).
  */
-import { codeTlbMask, codeTlbOffset, codeTlbSpread, emptyBankOffset, offsetOf, secondPlaceOffset, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
-import { Imports, ModuleBuilder, typeByte, type ValueType } from '../wasm/module.ts';
+import { codeTlbMask, codeTlbOffset, codeTlbSpread, offsetOf } from '../../cpu/state.ts';
+import { Imports, ModuleBuilder, type ValueType } from '../wasm/module.ts';
 import { Op, Simd } from '../wasm/opcodes.ts';
 import { call, codeOf, get, i32, i64, memoryCode, set, simdMemoryCode, tee } from '../wasm/pieces.ts';
 import { addFloatFunctions } from './core-float.ts';
 import { addLegacyFunctions, legacyNames, legacyParameters } from './core-legacy.ts';
 import { addRunFunctions } from './core-runs.ts';
+import { addAcross, crosses, exchange, high, hostAddress, load32, load64, low, probe, store32, store64 } from './core-tlb.ts';
 import { addX87Functions } from './core-x87.ts';
 import { cache, cachedRecord, isCached } from './jump-cache.ts';
 import { asItself, gotoHandler, Record } from './record.ts';
 
-const load32 = (offset: number): readonly number[] => memoryCode(Op.i32Load, offset);
-const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, offset);
-const store32 = (offset: number): readonly number[] => memoryCode(Op.i32Store, offset);
-const store64 = (offset: number): readonly number[] => memoryCode(Op.i64Store, offset);
-
-/** Offset of an address's entry in its bank. */
-const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(tlbSlotShift), Op.i32ShrU, ...i32(tlbSlotMask), Op.i32And];
 /** Likewise in the code TLB, as `codeTlbSlot` says. */
 const codeEntryOffset = (address: number): number[] => [
   ...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU,
   ...get(0), ...load32(offsetOf('codeMode')), ...i32(codeTlbSpread), Op.i32Mul, Op.i32Add, ...i32(codeTlbMask), Op.i32And,
 ];
-const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
-const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];
-
 interface LookUpLocals {
   readonly linear: number;
   readonly entry: number;
@@ -49,25 +40,6 @@ const lookUp = (l: LookUpLocals): number[] => {
 
 export const coreImports = ['loadSlow', 'loadForWriteSlow', 'storeSlow'] as const;
 
-/** locals: 0 state, 1 address, then as each function says. Leaves the entry in `entry` and tests the tag for `bytes` bytes. */
-const probe = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: number): number[] => [
-  ...get(0), ...load32(offsetOf(table)), ...entryOffset(1), Op.i32Add, ...tee(entry), ...load64(0),
-  ...get(1), ...i64(BigInt(bytes - 1)), Op.i64Add, ...i64(-4096n), Op.i64And, Op.i64Eq,
-];
-const hostAddress = (entry: number): number[] => [...low(1), ...get(entry), ...load32(8), Op.i32Add];
-
-/** Where an entry is not for the page, but the one in its second place is: exchanges the two. Leaves whether they were exchanged. A region that missed there did not miss by its window. */
-const exchange = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: number, tag: number, distance: number): number[] => [
-  ...get(0), ...get(0), ...load32(offsetOf('misses')), ...i32(-1), Op.i32Add, ...store32(offsetOf('misses')),
-  ...get(entry), ...load64(secondPlaceOffset), ...get(1), ...i64(BigInt(bytes - 1)), Op.i64Add, ...i64(-4096n), Op.i64And, Op.i64Eq,
-  ...get(0), ...load32(offsetOf(table)), ...get(0), Op.i32Sub, ...i32(emptyBankOffset), Op.i32Ne, Op.i32And,
-  Op.if, typeByte.i32,
-  ...get(entry), ...load64(0), ...set(tag), ...get(entry), ...load32(8), ...set(distance),
-  ...get(entry), ...get(entry), ...load64(secondPlaceOffset), ...store64(0), ...get(entry), ...get(entry), ...load32(secondPlaceOffset + 8), ...store32(8),
-  ...get(entry), ...get(tag), ...store64(secondPlaceOffset), ...get(entry), ...get(distance), ...store32(secondPlaceOffset + 8),
-  ...i32(1), Op.else, ...i32(0), Op.end,
-];
-
 const loads = { 8: Op.i64Load8U, 16: Op.i64Load16U, 32: Op.i64Load32U, 64: Op.i64Load } as const;
 const stores = { 8: Op.i64Store8, 16: Op.i64Store16, 32: Op.i64Store32, 64: Op.i64Store } as const;
 
@@ -82,6 +54,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(imports);
   const callSlow = (name: (typeof coreImports)[number]): readonly number[] => call(slow[name] ?? 0);
 
+  const callAcross = addAcross(module);
   const indices: Partial<globalThis.Record<string, number>> = {};
   const loadFunction = (name: string, table: 'tlbRead' | 'tlbWrite', slowName: 'loadSlow' | 'loadForWriteSlow', bytes: number, type: ValueType, access: readonly number[]): void => {
     indices[name] = module.add({
@@ -89,6 +62,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
       code: [
         ...probe(table, 2, bytes), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
         ...exchange(table, 2, bytes, 3, 4), Op.if, 0x40, ...hostAddress(2), ...access, Op.return, Op.end,
+        ...crosses(bytes), Op.if, 0x40, ...callAcross(table, bytes, 0), ...tee(2), Op.if, 0x40, ...get(2), ...access, Op.return, Op.end, Op.end,
         ...get(0), ...low(1), ...high(1), ...i32(bytes), ...callSlow(slowName), ...access,
       ],
     });
@@ -102,6 +76,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
         ...probe('tlbWrite', 3, size / 8), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
         ...exchange('tlbWrite', 3, size / 8, 4, 5), Op.if, 0x40, ...hostAddress(3), ...get(2), ...memoryCode(stores[size], 0), Op.return, Op.end,
         ...get(0), ...get(2), ...store64(offsetOf('scratch')),
+        ...crosses(size / 8), Op.if, 0x40, ...callAcross('tlbWrite', size / 8, 1), Op.if, 0x40, Op.return, Op.end, Op.end,
         ...get(0), ...low(1), ...high(1), ...i32(size / 8), ...callSlow('storeSlow'), Op.drop,
       ],
     });
@@ -113,6 +88,7 @@ export function coreModule(): Uint8Array<ArrayBuffer> {
       ...probe('tlbWrite', 3, 16), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
       ...exchange('tlbWrite', 3, 16, 4, 5), Op.if, 0x40, ...hostAddress(3), ...get(2), ...simdMemoryCode(Simd.store, 0), Op.return, Op.end,
       ...get(0), ...get(2), ...simdMemoryCode(Simd.store, offsetOf('scratch')),
+      ...crosses(16), Op.if, 0x40, ...callAcross('tlbWrite', 16, 1), Op.if, 0x40, Op.return, Op.end, Op.end,
       ...get(0), ...low(1), ...high(1), ...i32(16), ...callSlow('storeSlow'), Op.drop,
     ],
   });
