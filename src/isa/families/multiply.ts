@@ -95,7 +95,19 @@ const divideSigned: Meaning = (o, { size }, source) => {
   const divisor = o.signExtend(source.read(), size);
   o.when(o.isZero(divisor), () => o.fault(divisionError));
   if (size === 64) {
-    o.helper('divideSigned128', divisor);
+    const low = o.register(0, 64);
+    o.when(
+      o.eq(o.register(2, 64), o.sar(low, o.constant(63))),
+      () => {
+        o.when(o.and(o.eq(divisor, o.constant(-1)), o.eq(low, o.constant(-(2n ** 63n)))), () => o.fault(divisionError));
+        const quotient = o.divs(low, divisor);
+        o.setRegister(2, 64, o.rems(low, divisor));
+        o.setRegister(0, 64, quotient);
+      },
+      () => {
+        o.helper('divideSigned128', divisor);
+      },
+    );
     return;
   }
   const dividend =
