@@ -63,6 +63,21 @@ const exponentIn = (size: Size, local: number, low: bigint, span: bigint): numbe
 const isNormal = (size: Size, local: number): number[] => exponentIn(size, local, 1n, exponentTop[size] - 1n);
 const isZero = (size: Size, local: number): number[] => [...get(local), ...i64(size === 64 ? 1n : 33n), Op.i64Shl, Op.i64Eqz];
 const isPlain = (size: Size, local: number): number[] => [...isNormal(size, local), ...isZero(size, local), Op.i32Or];
+/** A zero, a normal number, or an infinity. */
+const isOrdered = (size: Size, local: number): number[] => {
+  const [unit, sign] = [1n << exponentShift[size], size === 64 ? 1n : 33n];
+  const [least, infinity] = [unit << sign, (exponentTop[size] * unit) << sign];
+  const magnitude = [...get(local), ...i64(sign), Op.i64Shl];
+  return [
+    ...magnitude,
+    ...i64(least),
+    Op.i64Sub,
+    ...i64(BigInt.asIntN(64, infinity - least + 1n)),
+    Op.i64LtU,
+    ...isZero(size, local),
+    Op.i32Or,
+  ];
+};
 /** A result above the smallest normal number, below infinity. */
 const isSafe = (size: Size, local: number): number[] => exponentIn(size, local, 2n, exponentTop[size] - 2n);
 const and = [Op.i32And];
@@ -85,7 +100,12 @@ function fast(op: FastFloat, size: Size): number[] {
     case 'sub':
     case 'mul':
     case 'div': {
-      const zeroIsExact = op === 'div' ? [] : op === 'mul' ? [...isZero(size, 1), ...isZero(size, 2), Op.i32Or] : isZero(size, result);
+      const zeroIsExact = {
+        add: isZero(size, result),
+        sub: isZero(size, result),
+        mul: [...isZero(size, 1), ...isZero(size, 2), Op.i32Or],
+        div: [...isZero(size, result), ...isZero(size, 1), ...and],
+      };
       return [
         ...isPlain(size, 1),
         ...isPlain(size, 2),
@@ -97,13 +117,13 @@ function fast(op: FastFloat, size: Size): number[] {
         arithmetic[op][size],
         ...toBits(size),
         ...set,
-        ...returnIf([...isSafe(size, result), ...(zeroIsExact.length > 0 ? [...zeroIsExact, Op.i32Or] : [])]),
+        ...returnIf([...isSafe(size, result), ...zeroIsExact[op], Op.i32Or]),
         Op.end,
       ];
     }
     case 'sqrt':
       return [
-        ...isNormal(size, 2),
+        ...isPlain(size, 2),
         ...get(2),
         ...i64(BigInt(size - 1)),
         Op.i64ShrU,
@@ -121,8 +141,8 @@ function fast(op: FastFloat, size: Size): number[] {
     case 'ucomi': {
       const [eq, lt] = size === 64 ? [Float.f64Eq, Float.f64Lt] : [Float.f32Eq, Float.f32Lt];
       return [
-        ...isPlain(size, 1),
-        ...isPlain(size, 2),
+        ...isOrdered(size, 1),
+        ...isOrdered(size, 2),
         ...and,
         Op.if,
         0x40,

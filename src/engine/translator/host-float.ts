@@ -1,6 +1,7 @@
 /**
  * Scalar floating point by WebAssembly's own operations, where they give the same bits and raise no exception that is not sticky already:
- * with the default MXCSR, on operands and results that are normal numbers or exact zeros. See cpu/float/sse.ts for everything else.
+ * with the default MXCSR, on operands and results that are normal numbers or exact zeros, for some infinities and quiet NaNs. See cpu/float/sse.ts for
+ * everything else.
  */
 import type { FloatOp } from '../../isa/float-ops.ts';
 import { toBits as bitsOf } from '../wasm/float-values.ts';
@@ -45,7 +46,7 @@ const bias = { 32: 127n, 64: 1023n } as const;
 
 /** What an instruction's code knows of its operands. */
 export interface Numbers {
-  /** The number is plain, because it came out of such an operation. */
+  /** The number is no denormal one and no NaN, because it came out of such an operation. */
   isKnown(n: Node): boolean;
   /** Bits as a float of the host. */
   toFloat(bits: Node, size: Size): Node;
@@ -73,24 +74,33 @@ export function hostFloat(
   const isNormal = (x: Node, s: Size): Node => exponentIn(x, s, 1n, exponent[s].top - 1n);
   const isPlain = (x: Node, s: Size): Node => or(isNormal(x, s), isZero(x, s));
   const isSafe = (x: Node, s: Size): Node => exponentIn(x, s, 2n, exponent[s].top - 2n);
+  const [least, infinity] = [1n << exponent[size].unit, exponent[size].top << exponent[size].unit];
+  /** A zero, a normal number, or an infinity: what has an order and raises nothing. */
+  const isOrdered = (x: Node): Node =>
+    or(test(Op.i64LtU, quad(Op.i64Sub, magnitude(x, size), i64(least)), i64(infinity - least + 1n)), isZero(x, size));
+  const isNoSignal = (x: Node): Node =>
+    test(Op.i64GeU, quad(Op.i64Sub, magnitude(x, size), i64(infinity + 1n)), i64((1n << (exponent[size].unit - 1n)) - 1n));
   const type = (s: Size): ValueType => (s === 64 ? 'f64' : 'f32');
   const toBits = (x: Node, s: Size): Node => bitsOf(graph, x, s);
   const compare = (code: { readonly 32: number; readonly 64: number }, x: Node, y: Node): Node =>
     graph.node('i32', [code[size]], [toFloat(x, size), toFloat(y, size)], true, 1);
   const less = { 32: Float.f32Lt, 64: Float.f64Lt };
   const equal = { 32: Float.f32Eq, 64: Float.f64Eq };
+  const different = { 32: Float.f32Ne, 64: Float.f64Ne };
   const notMore = { 32: Float.f32Le, 64: Float.f64Le };
   const wide = (x: Node): Node => graph.node('i64', [Op.i64ExtendI32U], [x], true, x.bits);
   /** Where the result tells of infinities and NaNs among the operands: neither operand is a denormal number. */
-  const isNoDenormal = (x: Node): Node =>
-    test(Op.i64LtU, i64((1n << exponent[size].unit) - 2n), quad(Op.i64Sub, magnitude(x, size), i64(1n)));
-  const noDenormals = (): Node | undefined => {
-    if (isKnown(a)) return isKnown(b) ? undefined : isNoDenormal(b);
-    return isKnown(b) ? isNoDenormal(a) : and(isNoDenormal(a), isNoDenormal(b));
+  const isNoDenormal = (x: Node): Node => test(Op.i64LtU, i64(least - 2n), quad(Op.i64Sub, magnitude(x, size), i64(1n)));
+  /** Whether what holds of known numbers holds of either operand. */
+  const both = (holds: (x: Node) => Node): Node | undefined => {
+    if (isKnown(a)) return isKnown(b) ? undefined : holds(b);
+    return isKnown(b) ? holds(a) : and(holds(a), holds(b));
   };
-  const both = (): Node | undefined => {
-    if (isKnown(a)) return isKnown(b) ? undefined : isPlain(b, size);
-    return isKnown(b) ? isPlain(a, size) : and(isPlain(a, size), isPlain(b, size));
+  const isQuiet = (x: Node): Node => and(isNoDenormal(x), isNoSignal(x));
+  /** Whether an operand is a NaN. */
+  const unordered = (): Node => {
+    const isUnlikeItself = (x: Node): Node => (isKnown(x) ? graph.constant('i32', 0n) : compare(different, x, x));
+    return or(isUnlikeItself(a), isUnlikeItself(b));
   };
   /** Of 64-bit numbers, products of such with 26 significant bits at most do not round. */
   const isShort = (...numbers: Node[]): Node =>
@@ -143,46 +153,56 @@ export function hostFloat(
     case 'div':
       return {
         mode: 2,
-        plain: noDenormals(),
+        plain: both(isNoDenormal),
         compute: () => {
           const value = toBits(graph.node(type(size), [arithmetic[op][size]], [toFloat(a, size), toFloat(b, size)], true), size);
           const safe = isSafe(value, size);
           const isExact = (): Node => arithmeticIsExact(value);
-          if (op === 'div') return { value, safe, isExact };
-          const isSafeToo = (): Node =>
-            op === 'mul' ? and(isZero(value, size), or(isZero(a, size), isZero(b, size))) : isZero(value, size);
+          const isSafeToo = (): Node => {
+            if (op === 'mul') return and(isZero(value, size), or(isZero(a, size), isZero(b, size)));
+            return op === 'div' ? and(isZero(value, size), isZero(a, size)) : isZero(value, size);
+          };
           return { value, safe, isSafeToo, isExact };
         },
       };
     case 'sqrt': {
-      const positive = graph.node('i32', [Op.i64Eqz], [quad(Op.i64ShrU, b, i64(BigInt(size - 1)))], true, 1);
+      // with the sign in its place, what is negative is too large
+      const sign = exponent[size].shift;
+      const positive = test(Op.i64LtU, quad(Op.i64Sub, b, i64(least >> sign)), i64(((infinity - least) >> sign) + 1n));
       const code = size === 64 ? Float.f64Sqrt : Float.f32Sqrt;
       return {
         mode: 2,
-        plain: and(isNormal(b, size), positive),
-        compute: () => ({ value: toBits(graph.node(type(size), [code], [toFloat(b, size)], true), size), safe: undefined }),
+        plain: or(positive, isZero(b, size)),
+        compute: () => {
+          const value = toBits(graph.node(type(size), [code], [toFloat(b, size)], true), size);
+          return { value, safe: undefined, isExact: () => productIsExact(value, value, b) };
+        },
       };
     }
     case 'min':
-      return exact(both(), () => graph.node('i64', [Op.select], [a, b, compare(less, a, b)], true));
+      return exact(both(isOrdered), () => graph.node('i64', [Op.select], [a, b, compare(less, a, b)], true));
     case 'max':
-      return exact(both(), () => graph.node('i64', [Op.select], [a, b, compare(less, b, a)], true));
+      return exact(both(isOrdered), () => graph.node('i64', [Op.select], [a, b, compare(less, b, a)], true));
     case 'compare': {
       const how = [equal, less, notMore][constant & 3];
+      const signals = how === less || how === notMore; // of a quiet NaN
       const value = (): Node => {
-        const found = how ? compare(how, a, b) : graph.constant('i32', 0n); // unordered: never, of plain numbers
+        const found = how ? compare(how, a, b) : unordered();
         const mask = size === 64 ? -1n : 0xffff_ffffn;
         const [yes, no] = constant & 4 ? [0n, mask] : [mask, 0n];
         return graph.node('i64', [Op.select], [i64(yes), i64(no), found], true, size);
       };
-      return exact(both(), value);
+      return exact(both(signals ? isOrdered : isQuiet), value);
     }
     case 'comi':
-    case 'ucomi':
-      return exact(both(), () => {
-        const zero = graph.node('i32', [Op.i32Shl], [compare(equal, a, b), graph.constant('i32', 6n)], true, 7);
-        return wide(or(zero, compare(less, a, b)));
-      });
+    case 'ucomi': {
+      const shifted = (x: Node, by: bigint): Node => graph.node('i32', [Op.i32Shl], [x, graph.constant('i32', by)], true, 7);
+      const ordered = (): Node => or(shifted(compare(equal, a, b), 6n), compare(less, a, b));
+      if (op === 'comi') return exact(both(isOrdered), () => wide(ordered()));
+      // ZF, PF and CF of what is unordered
+      const neither = (): Node => graph.node('i32', [Op.i32Mul], [unordered(), graph.constant('i32', 0x45n)], true, 7);
+      return exact(both(isQuiet), () => wide(isKnown(a) && isKnown(b) ? ordered() : or(ordered(), neither())));
+    }
     case 'fromInt32':
     case 'fromInt64': {
       const long = op === 'fromInt64';
@@ -228,7 +248,7 @@ export function hostFloat(
         const value = toBits(rounded, size);
         return { value, safe: undefined, isExact: () => sameDouble(double(value), double(a)) };
       };
-      return { mode: (constant & Rounding.silent) !== 0 ? 1 : 2, plain: isKnown(a) ? undefined : isPlain(a, size), compute };
+      return { mode: (constant & Rounding.silent) !== 0 ? 1 : 2, plain: isKnown(a) ? undefined : isOrdered(a), compute };
     }
     case 'toOther': {
       const other: Size = size === 64 ? 32 : 64;
