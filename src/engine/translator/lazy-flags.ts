@@ -76,18 +76,8 @@ export abstract class LazyFlags extends WasmOps {
       this.kind = flagKind('parts', 64);
     } else super.setFlagBits(bits);
   }
-  /** AH's or a comparison's image of all flags but the overflow. */
-  protected loadStatusFlags(image: Node): void {
-    if (this.#areDead) return;
-    const take = (n: number): Node => this.bit(this.narrow(image), n);
-    const shifted = (value: Node, n: number): Node => this.graph.node('i32', [Op.i32Shl], [value, this.i32(n)], true, 32);
-    const or = (a: Node, b: Node): Node => this.graph.node('i32', [Op.i32Or], [a, b], true, 32);
-    const [carry, parity, adjust, zero, sign] = [take(0), take(2), take(4), take(6), take(7)];
-    const upper = or(shifted(carry, 31), shifted(this.xor32(carry, this.narrow(this.flag('overflow'))), 30));
-    this.putFlags(
-      or(or(upper, shifted(adjust, 3)), or(shifted(sign, 7), shifted(this.xor32(parity, zero), 2))),
-      this.wide(this.isZero(zero)),
-    );
+  protected override loadStatusFlags(image: Node): void {
+    if (!this.#areDead) super.loadStatusFlags(image);
   }
 
   protected flagBits(): Node {
