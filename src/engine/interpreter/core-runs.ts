@@ -2,17 +2,17 @@
  * Runs of string instructions: as many iterations of MOVS or STOS, upward and in 64-bit address size, as one page of each side holds.
  * They do nothing where the software TLB has no entry; the single iteration that comes next then does what has to be done.
  */
-import { offsetOf, tlbSlotMask, tlbSlotShift } from '../../cpu/state.ts';
+import { offsetOf } from '../../cpu/state.ts';
 import type { ModuleBuilder, Signature } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
-import { get, i32, i64, memoryCode, set, tee } from '../wasm/pieces.ts';
+import { get, i32, i64, memoryCode, memoryCopy, set, tee } from '../wasm/pieces.ts';
+import { entryOffset } from './core-tlb.ts';
 
 export type RunName = 'storeRun' | 'moveRun';
 /** (state, to, value or from, iterations at most, log2 of the element's bytes) -> iterations done. */
 export const runSignature: Signature = { parameters: ['i32', 'i64', 'i64', 'i64', 'i32'], results: ['i32'] };
 
 const memoryFill = [0xfc, 11, 0];
-const memoryCopy = [0xfc, 10, 0, 0];
 const returnNothing = [...i32(0), Op.return];
 
 /** Parameters, then: 5 host address of the target, 6 of the source, 7 TLB entry, 8 iterations, 9 bytes, 10 where a loop ends. */
@@ -23,12 +23,7 @@ const L = { target: 5, source: 6, entry: 7, count: 8, bytes: 9, end: 10 } as con
 const host = (address: number, table: 'tlbRead' | 'tlbWrite', to: number): number[] => [
   ...get(P.state),
   ...memoryCode(Op.i32Load, offsetOf(table)),
-  ...get(address),
-  Op.i32WrapI64,
-  ...i32(tlbSlotShift),
-  Op.i32ShrU,
-  ...i32(tlbSlotMask),
-  Op.i32And,
+  ...entryOffset(address),
   Op.i32Add,
   ...tee(L.entry),
   ...memoryCode(Op.i64Load, 0),

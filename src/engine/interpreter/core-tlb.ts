@@ -3,7 +3,7 @@ import { emptyBankOffset, offsetOf, secondPlaceOffset, tlbSlotMask, tlbSlotShift
 import { pageBytes } from '../../memory/pool.ts';
 import { type FunctionBody, type ModuleBuilder, typeByte } from '../wasm/module.ts';
 import { Op } from '../wasm/opcodes.ts';
-import { call, get, i32, i64, memoryCode, set, tee } from '../wasm/pieces.ts';
+import { call, get, i32, i64, memoryCode, memoryCopy, set, tee } from '../wasm/pieces.ts';
 
 export const load32 = (offset: number): readonly number[] => memoryCode(Op.i32Load, offset);
 export const load64 = (offset: number): readonly number[] => memoryCode(Op.i64Load, offset);
@@ -11,7 +11,7 @@ export const store32 = (offset: number): readonly number[] => memoryCode(Op.i32S
 export const store64 = (offset: number): readonly number[] => memoryCode(Op.i64Store, offset);
 
 /** Offset of an address's entry in its bank. */
-const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(tlbSlotShift), Op.i32ShrU, ...i32(tlbSlotMask), Op.i32And];
+export const entryOffset = (address: number): number[] => [...get(address), Op.i32WrapI64, ...i32(tlbSlotShift), Op.i32ShrU, ...i32(tlbSlotMask), Op.i32And];
 export const low = (address: number): number[] => [...get(address), Op.i32WrapI64];
 export const high = (address: number): number[] => [...get(address), ...i64(32n), Op.i64ShrU, Op.i32WrapI64];
 
@@ -36,7 +36,6 @@ export const exchange = (table: 'tlbRead' | 'tlbWrite', entry: number, bytes: nu
 
 /** Whether an access lies on two pages. */
 export const crosses = (bytes: number): readonly number[] => [...low(1), ...i32(0xfff), Op.i32And, ...i32(pageBytes - bytes), Op.i32GtU];
-const memoryCopy = [0xfc, 10, 0, 0];
 /**
  * across(state, address, table, bytes, writes): an access to two pages that the software TLB has both, from the scratch area or into it, behind the first 16
  * bytes. Returns where it is there, or 0 with nothing done.

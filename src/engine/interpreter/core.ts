@@ -19,6 +19,7 @@ const codeEntryOffset = (address: number): number[] => [
   ...get(address), Op.i32WrapI64, ...i32(8), Op.i32ShrU,
   ...get(0), ...load32(offsetOf('codeMode')), ...i32(codeTlbSpread), Op.i32Mul, Op.i32Add, ...i32(codeTlbMask), Op.i32And,
 ];
+
 interface LookUpLocals {
   readonly linear: number;
   readonly entry: number;

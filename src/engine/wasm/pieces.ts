@@ -19,3 +19,5 @@ export const memoryCode = (op: number, offset: number): readonly number[] => cod
 export const simdMemoryCode = (op: number, offset: number): readonly number[] => codeOf((out) => out.simdMemory(op, offset));
 export const simdCode = (op: number, ...immediates: readonly number[]): readonly number[] =>
   codeOf((out) => out.op(Simd.prefix).unsigned(op).append(immediates));
+/** (to, from, bytes) in one memory. */
+export const memoryCopy: readonly number[] = [0xfc, 10, 0, 0];
