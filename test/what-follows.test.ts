@@ -4,8 +4,8 @@ import { hotEntries } from '../src/engine/translator/translator.ts';
 import { Bench } from './conformance/bench.ts';
 import { codeAddress, makeCase } from './conformance/cases.ts';
 
-/** 230 times inc rsi: a region has 200 instructions, and 64 are decoded at once; dec rdx; jnz to the start (its distance as a signed 32-bit number) */
-const length = 230;
+/** 330 times inc rsi: a region has 300 instructions here, and 64 are decoded at once; dec rdx; jnz to the start (its distance as a signed 32-bit number) */
+const length = 330;
 const body = Array.from({ length }, () => [0x48, 0xff, 0xc6]).flat();
 const back = -(body.length + 9);
 const program = [...body, 0x48, 0xff, 0xca, 0x0f, 0x85, ...[0, 8, 16, 24].map((n) => (back >> n) & 0xff), 0xeb, 0xfe];

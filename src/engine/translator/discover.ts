@@ -62,7 +62,6 @@ export interface Code {
   isWanted(offset: number): boolean;
 }
 
-const instructionsMax = 200;
 const callDepthMax = 4;
 /**
  * What comes often is taken in first, what is too rare not at all. A rank says how rare a place is, in halvings: 3 is an eighth of the times that
@@ -135,6 +134,7 @@ const turnOf = ({ context, rank }: Work): number => rank + context.recursion * r
 
 class Discovery {
   readonly #code: Code;
+  readonly #instructionsMax: number;
   readonly root: Context;
   readonly entered: Set<number>;
   readonly #work: Work[] = [];
@@ -142,14 +142,15 @@ class Discovery {
   readonly #switches: number[] = [];
   #count = 0;
 
-  constructor(code: Code, start: number) {
+  constructor(code: Code, start: number, instructionsMax: number) {
     this.#code = code;
+    this.#instructionsMax = instructionsMax;
     this.root = newContext(undefined, start, 0, 0);
     this.entered = new Set([start]);
     this.#lead(this.root, start, 0);
-    for (let next = this.#next(); next && next.rank < rankEnd && this.#count < instructionsMax; next = this.#next()) this.#walk(next);
+    for (let next = this.#next(); next && next.rank < rankEnd && this.#count < this.#instructionsMax; next = this.#next()) this.#walk(next);
     // a hot place from which control comes to a switch is most likely one of its cases: regions made from now on take it in, if there is room
-    if (this.#count < instructionsMax) for (const jump of this.#switches) this.#code.noteTarget(jump, start);
+    if (this.#count < this.#instructionsMax) for (const jump of this.#switches) this.#code.noteTarget(jump, start);
   }
   /** What control comes to most often; of equals what was found first. */
   #next(): Work | undefined {
@@ -194,7 +195,7 @@ class Discovery {
     const isFirst = context === this.root && start === context.start;
     if (!isFirst && this.#code.heat(start) < warm) return;
     if (context === this.root && this.#code.isWanted(start)) this.entered.add(start);
-    for (let at = start; !context.steps.has(at) && this.#count < instructionsMax; ) {
+    for (let at = start; !context.steps.has(at) && this.#count < this.#instructionsMax; ) {
       const decoded = this.#code.at(at);
       if (!decoded) return;
       const step: Step = { offset: at, decoded, trait: this.#code.trait(decoded) };
@@ -277,9 +278,9 @@ function waysFrom(context: Context, last: Step, blockAt: (context: Context | und
   return ways;
 }
 
-/** Blocks of the region around a hot place. What does not fit is left out. */
-export function discover(code: Code, start: number): readonly Block[] {
-  const found = new Discovery(code, start);
+/** Blocks of the region around a hot place. What does not fit into `instructionsMax` is left out. */
+export function discover(code: Code, start: number, instructionsMax: number): readonly Block[] {
+  const found = new Discovery(code, start, instructionsMax);
   const numbers = new Map<Context, Map<number, number>>();
   const list: { readonly context: Context; readonly offset: number }[] = [];
   const number = (context: Context): void => {

@@ -71,9 +71,9 @@ export interface Place {
 
 /**
  * How a region is left, as the local `exit` holds it: the outcome for the dispatcher, whether `ip` is set already, how many instructions were retired since
- * the fuel was counted, and from bit 12 on where to go on.
+ * the fuel was counted, and from bit 13 on where to go on.
  */
-export const ExitWord = { ipIsSet: 8, retiredShift: 4, retired: 0xff, offsetShift: 12 } as const;
+export const ExitWord = { ipIsSet: 8, retiredShift: 4, retired: 0x1ff, offsetShift: 13 } as const;
 export function exitWord(outcome: number, retired: number, offset: number): number {
   assert(retired <= ExitWord.retired, 'more instructions than a way out can count');
   return offset * (1 << ExitWord.offsetShift) + ((retired << ExitWord.retiredShift) | outcome);

@@ -42,6 +42,8 @@ interface Installed {
 }
 /** What the code of a module has in common: the privilege level it runs at. */
 type CodeLevel = Exclude<CompiledCode, 'handlers'>;
+/** So many instructions make a region at most. The kernel's ways are long, and run often enough to earn the compiler's time back; an interpreter's loop in a process would become several large regions. */
+const instructionsMax: Readonly<Record<CodeLevel, number>> = { supervisor: 300, user: 200 };
 /** Hot places that wait to be translated together. */
 interface Waiting {
   places: Map<number, Hot>;
@@ -232,7 +234,7 @@ export class Translator implements Translation {
   #make(places: Map<number, Hot>, level: CodeLevel): void {
     const callees = new Callees();
     const made: Made[] = [];
-    for (const { view, blocks, narrow } of this.#plan(places)) {
+    for (const { view, blocks, narrow } of this.#plan(places, instructionsMax[level])) {
       const options = { restricted: view.restricted, narrow, profiled: this.#profile !== undefined };
       const region = new Region(blocks, { ...options, callIndex: callees.number });
       const body = this.#bodyOf(region, `r${made.length}`);
@@ -243,14 +245,14 @@ export class Translator implements Translation {
     if (made.length > 0) this.#install(made, callees, level);
   }
   /** The regions around hot places. One that knows more cases of a switch takes the place of those that it has all entries of. */
-  #plan(places: Map<number, Hot>): readonly Planned[] {
+  #plan(places: Map<number, Hot>, most: number): readonly Planned[] {
     const planned: Planned[] = [];
     this.#wanted = places;
     for (const [page, { address, mode, offsets }] of places) {
       for (const offset of [...offsets].sort((a, b) => a - b)) {
         if (!offsets.has(offset)) continue; // part of a region before
         const view = this.#view(page, { address, mode });
-        const blocks = discover(view, offset);
+        const blocks = discover(view, offset, most);
         if (blocks.length === 0) continue;
         const entries = new Set<number>();
         for (const b of blocks) {
