@@ -1,7 +1,7 @@
 /** The work that meanings leave to TypeScript: rare, privileged or long. `cpu/helpers/` has one function for each name. */
 export const helperNames = [
   // arithmetic
-  'divide128', 'divideSigned128', 'daa', 'das', 'aaa', 'aas', 'aam', 'aad', 'crc32c', 'pext', 'pdep', 'loadStatusFlags',
+  'divide128', 'divideSigned128', 'daa', 'das', 'aaa', 'aas', 'aam', 'aad', 'crc32c', 'pext', 'pdep',
   // stack and segments
   'push', 'stackTop', 'release', 'pushAll', 'popAll', 'enter', 'leave', 'segmentSelector', 'loadSegment', 'linear',
   'storeLocalTable', 'storeTask', 'loadLocalTable', 'loadTask', 'storeGlobalTable', 'storeInterruptTable', 'loadGlobalTable', 'loadInterruptTable',

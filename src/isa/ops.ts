@@ -115,6 +115,8 @@ export interface Ops<V> {
   condition(code: number): V;
   setFlags(rule: FlagRule, size: Size, a: V, b: V, result: V): void;
   setFlagBits(bits: FlagBits<V>): void;
+  /** All status flags but OF, from an image with the bits of AH in LAHF and SAHF. */
+  loadStatusFlags(image: V): void;
 
   /** Address of this instruction and of the next one, as offsets in CS. */
   ip(): V;

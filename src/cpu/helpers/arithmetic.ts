@@ -57,7 +57,7 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
 });
 
 export const arithmeticHelpers: Helpers<
-  'divide128' | 'divideSigned128' | 'daa' | 'das' | 'aaa' | 'aas' | 'aam' | 'aad' | 'crc32c' | 'pext' | 'pdep' | 'loadStatusFlags'
+  'divide128' | 'divideSigned128' | 'daa' | 'das' | 'aaa' | 'aas' | 'aam' | 'aad' | 'crc32c' | 'pext' | 'pdep'
 > = {
   divide128(p, divisor) {
     const dividend = (p.v.register(2) << 64n) | p.v.register(0);
@@ -113,9 +113,5 @@ export const arithmeticHelpers: Helpers<
       out |= ((value >> at++) & 1n) << n;
     }
     return out;
-  },
-  loadStatusFlags(p, ah) {
-    const kept = readFlags(p.v) & Flag.overflow;
-    writeStatusFlags(p.v, (Number(ah) & 0xd5) | kept);
   },
 };

@@ -21,6 +21,8 @@ import { pageBytes } from '../../memory/pool.ts';
 import { vector1, vector2, vectorShift } from './vector.ts';
 
 const u = (n: bigint, bits = 64): bigint => BigInt.asUintN(bits, n);
+/** SF, ZF, AF, PF and CF. */
+const loadedFlags = Flag.sign | Flag.zero | Flag.adjust | Flag.parity | Flag.carry;
 const bool = (b: boolean): bigint => (b ? 1n : 0n);
 const evenParity = (n: bigint): boolean => [...(n & 0xffn).toString(2)].filter((c) => c === '1').length % 2 === 0;
 const rightsFields = { esRights: Segment.es, dsRights: Segment.ds, fsRights: Segment.fs, gsRights: Segment.gs } as const;
@@ -161,6 +163,9 @@ class EvaluatorOps implements Ops<bigint> {
       if (nibble < 0n || nibble > 15n) flags |= Flag.adjust;
     }
     writeStatusFlags(this.p.v, flags);
+  }
+  loadStatusFlags(image: bigint): void {
+    writeStatusFlags(this.p.v, (Number(image) & loadedFlags) | (readFlags(this.p.v) & Flag.overflow));
   }
   setFlagBits({ carry, overflow, adjust, zero, result }: FlagBits<bigint>): void {
     let flags = readFlags(this.p.v);

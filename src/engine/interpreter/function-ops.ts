@@ -171,10 +171,6 @@ export class FunctionOps extends HandlerOps {
     return this.#call(`x87:${name}`, [this.state, this.wide(value), this.narrow(form)]);
   }
   helper(name: HelperName, ...args: Node[]): Node {
-    if (name === 'loadStatusFlags' && args[0]) {
-      this.loadStatusFlags(args[0]);
-      return this.constant(0);
-    }
     this.#isSpecial = true;
     assert(helperNames.includes(name), `helper ${name}`);
     if (isLegacyName(name)) return this.#call(`legacy:${name}`, [this.state, ...args.map((a) => this.wide(a))]);

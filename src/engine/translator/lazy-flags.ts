@@ -76,7 +76,7 @@ export abstract class LazyFlags extends WasmOps {
       this.kind = flagKind('parts', 64);
     } else super.setFlagBits(bits);
   }
-  protected override loadStatusFlags(image: Node): void {
+  override loadStatusFlags(image: Node): void {
     if (!this.#areDead) super.loadStatusFlags(image);
   }
 

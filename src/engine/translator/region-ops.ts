@@ -118,10 +118,6 @@ export class RegionOps extends RegionMemory {
   }
   helper(name: HelperName, ...args: Node[]): Node {
     if (name === 'segmentSelector' && args[0]?.constant !== undefined) return this.selector(Number(args[0].constant));
-    if (name === 'loadStatusFlags' && args[0]) {
-      this.loadStatusFlags(args[0]);
-      return this.constant(0);
-    }
     if (this.#nested === 0) throw new NotTranslated(name);
     this.#giveUp(name);
     return this.constant(0);

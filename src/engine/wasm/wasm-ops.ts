@@ -88,8 +88,7 @@ export abstract class WasmOps extends WasmValues implements Ops<Node> {
     } else if (bits.result) this.putFlags(value, this.signExtend(bits.result.value, bits.result.size));
     else this.putFlags(or(value, this.graph.node('i32', [Op.i32And], [this.flagBits(), this.i32(0x84)], true, 8)), undefined);
   }
-  /** AH's or a comparison's image of all flags but the overflow. */
-  protected loadStatusFlags(image: Node): void {
+  loadStatusFlags(image: Node): void {
     const take = (n: number): Node => this.bit(this.narrow(image), n);
     const shifted = (value: Node, n: number): Node => this.graph.node('i32', [Op.i32Shl], [value, this.i32(n)], true, 32);
     const or = (a: Node, b: Node): Node => this.graph.node('i32', [Op.i32Or], [a, b], true, 32);

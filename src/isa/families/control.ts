@@ -77,7 +77,7 @@ const fixedFlag = 2;
 
 /** EFLAGS from an image that changes nothing a helper would have to look at. */
 function setFlagsImage<V>(o: Ops<V>, image: V): void {
-  o.helper('loadStatusFlags', o.and(image, o.constant(0xff)));
+  o.loadStatusFlags(o.and(image, o.constant(0xff)));
   o.setFlagBits({ overflow: o.and(o.shr(image, o.constant(11)), o.constant(1)) });
   o.set('systemFlags', o.and(image, o.constant(0xffff_ffff & ~(statusFlags | fixedFlag))));
 }

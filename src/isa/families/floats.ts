@@ -37,7 +37,7 @@ const comparePacked = (size: Lane): Meaning => (o, { immediate }, target, source
 };
 const compareFlags = (op: 'comi' | 'ucomi'): Meaning => (o, _form, target, source) => {
   const b = source.read();
-  o.helper('loadStatusFlags', one(o, op, source.size as Lane, target.read(), b));
+  o.loadStatusFlags(one(o, op, source.size as Lane, target.read(), b));
   o.setFlagBits({ overflow: o.constant(0) });
 };
 

@@ -50,7 +50,7 @@ const widen: Meaning = (o, { size }) => {
 const spread: Meaning = (o, { size }) => o.setRegister(2, size, o.sar(o.signExtend(o.register(0, size), size), o.constant(63)));
 
 const loadFlags: Meaning = (o) => {
-  o.helper('loadStatusFlags', o.shr(o.register(0, 16), o.constant(8)));
+  o.loadStatusFlags(o.shr(o.register(0, 16), o.constant(8)));
 };
 const storeFlags: Meaning = (o) => {
   const bit = (name: 'carry' | 'parity' | 'adjust' | 'zero' | 'sign', n: number) => o.shl(o.flag(name), o.constant(n));

@@ -67,7 +67,7 @@ function indexOfBytes<V>(o: Ops<V>, control: number, a: V, b: V, validA: V, vali
   o.setRegister(1, 32, o.select(found, index, o.constant(16)));
   const flag = (value: V, n: number): V => o.shl(value, o.constant(n));
   const ended = (valid: V): V => o.ne(valid, o.constant(all));
-  o.helper('loadStatusFlags', o.or(o.or(o.ne(found, o.constant(0)), flag(ended(validB), 6)), flag(ended(validA), 7)));
+  o.loadStatusFlags(o.or(o.or(o.ne(found, o.constant(0)), flag(ended(validB), 6)), flag(ended(validA), 7)));
   o.setFlagBits({ overflow: o.and(found, o.constant(1)) });
 }
 
@@ -90,7 +90,7 @@ function general<V>(o: Ops<V>, { immediate, size }: Form, a: V, b: V, hasLengths
   const expanded = (n: number): V => o.helper('expandMask', result, o.constant(immediate), o.constant(n));
   if (givesMask) o.setXmm(0, o.vector(expanded(0), expanded(1)));
   else o.setRegister(1, 32, o.and(o.shr(result, o.constant(16)), o.constant(0x1f)));
-  o.helper('loadStatusFlags', o.or(o.or(bit(24), o.shl(bit(25), o.constant(6))), o.shl(bit(26), o.constant(7))));
+  o.loadStatusFlags(o.or(o.or(bit(24), o.shl(bit(25), o.constant(6))), o.shl(bit(26), o.constant(7))));
   o.setFlagBits({ overflow: bit(27) });
 }
 

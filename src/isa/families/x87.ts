@@ -176,7 +176,7 @@ const registerRow = (opcode: number): Meaning => (o, { immediate, size }) => {
     const done = o.x87(name, o.constant(value), o.constant(form));
     const finish = (): void => {
       if (name === 'compareFlags') {
-        o.helper('loadStatusFlags', o.zeroExtend(done, 8));
+        o.loadStatusFlags(o.zeroExtend(done, 8));
         o.setFlagBits({ overflow: o.constant(0) });
       }
       note(o, code, undefined);
