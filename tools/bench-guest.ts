@@ -33,10 +33,10 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** CPU seconds by row. A line `@level N` puts `N:` before the names of the rows behind it, but for level 1; of a row that runs again the best time counts. */
-export async function run(name: string, command: readonly string[]): Promise<ReadonlyMap<string, number>> {
+/** CPU seconds by row, one for each time it runs. A line `@level N` puts `N:` before the names of the rows behind it, but for level 1. */
+export async function run(name: string, command: readonly string[]): Promise<ReadonlyMap<string, readonly number[]>> {
   const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
-  const times = new Map<string, number>();
+  const times = new Map<string, number[]>();
   let text = '';
   let current = 'boot';
   let failed: string | undefined;
@@ -53,8 +53,7 @@ export async function run(name: string, command: readonly string[]): Promise<Rea
         started = current === 'boot' ? 0 : cpuSeconds(child.pid ?? 0);
         process.stderr.write(`\r\x1b[K${name}: ${current}`);
       } else if (line === '@failed') failed = current;
-      else if (line.startsWith('@end'))
-        times.set(current, Math.min(cpuSeconds(child.pid ?? 0) - started, times.get(current) ?? Number.POSITIVE_INFINITY));
+      else if (line.startsWith('@end')) times.set(current, [...(times.get(current) ?? []), cpuSeconds(child.pid ?? 0) - started]);
     }
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);

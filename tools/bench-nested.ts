@@ -1,6 +1,6 @@
 /**
  * The same programs in a guest (level 1) and in a guest of that guest under its KVM (level 2), in one run: npm run bench:nested [-- --only NAME,...]; long rows, and those of this machine's programs, only when they are named.
- * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; the levels take turns row by row, so that both are of the same stretch of the host's time, and the best time of each counts, when its code is made and the host had nothing else to do. gcc is needed.
+ * `-- --kvm ept=0,...` sets parameters of the kvm-intel module, `-- --turtles trap|direct,...` runs all above the level-0 monitor. User and system CPU time of the whole process; the levels take turns row by row, so that both are of the same stretch of the host's time. The first round, in which code is made, does not count; of the others the means are compared, since who runs second has the regions that the first just made, and with every round the order changes. gcc is needed.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs 
 
   --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
   --kvm NAME=VALUE,...  parameters of the kvm-intel module in the guest
-  --rounds N            every row runs so often at each level (default: 2)
+  --rounds N            every row runs so often at each level (default: 2), behind a round that does not count
   --turtles SWITCHES    run all above the level-0 monitor: 'trap', or switches of run's --turtles`;
 
 async function main(): Promise<void> {
@@ -62,7 +62,7 @@ async function main(): Promise<void> {
         '--initrd',
         outer,
         '--append',
-        `console=ttyS0 quiet panic=-1 nested ${kvm === undefined ? '' : `kvm=${kvm} `}rounds=${rounds} suite=${names.join(',')}`,
+        `console=ttyS0 quiet panic=-1 nested ${kvm === undefined ? '' : `kvm=${kvm} `}rounds=${rounds + 1} suite=${names.join(',')}`,
       ],
     ]);
     report(names, times);
@@ -71,11 +71,15 @@ async function main(): Promise<void> {
   }
 }
 
-function report(names: readonly string[], times: ReadonlyMap<string, number>): void {
+/** Of all rounds but the first. */
+function meanTime([, ...seconds]: readonly number[]): number {
+  return seconds.reduce((sum, s) => sum + s, 0) / seconds.length;
+}
+function report(names: readonly string[], times: ReadonlyMap<string, readonly number[]>): void {
   const ratios = new Map<string, number>();
   process.stdout.write('CPU seconds         level 1   level 2     ratio\n');
   for (const name of names) {
-    const [one, two] = [times.get(name) ?? Number.NaN, times.get(`2:${name}`) ?? Number.NaN];
+    const [one, two] = [meanTime(times.get(name) ?? []), meanTime(times.get(`2:${name}`) ?? [])];
     ratios.set(name, two / one);
     process.stdout.write(
       `${name.padEnd(18)} ${one.toFixed(2).padStart(8)} ${two.toFixed(2).padStart(9)} ${(two / one).toFixed(3).padStart(9)}\n`,

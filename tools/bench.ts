@@ -63,7 +63,7 @@ async function main(): Promise<void> {
         ] as const)
           if (command)
             for (const [row, seconds] of await run(name, command(initrd, rows)))
-              if (rows.includes(row)) times.set(row, Math.min(seconds, times.get(row) ?? seconds));
+              if (rows.includes(row)) times.set(row, Math.min(...seconds, times.get(row) ?? Number.POSITIVE_INFINITY));
     };
     const missing = missingRows(names);
     if (missing.length > 0) process.stderr.write(`skipped, for this machine does not have their programs: ${missing.join(', ')}\n`);
