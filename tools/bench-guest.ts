@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { appendCpio, type CpioMember, cpioProgram } from '../src/firmware/cpio.ts';
 
-const limitMs = 15 * 60_000;
+const minute = 60_000;
 export const has = (program: string): boolean => {
   try {
     execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
@@ -33,8 +33,8 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** CPU seconds by row, one for each time it runs. A line `@level N` puts `N:` before the names of the rows behind it, but for level 1. */
-export async function run(name: string, command: readonly string[]): Promise<ReadonlyMap<string, readonly number[]>> {
+/** CPU seconds by row, one for each time it runs. A line `@level N` puts `N:` before the names of the rows behind it, but for level 1. It is ended after so many minutes. */
+export async function run(name: string, command: readonly string[], minutesMax = 15): Promise<ReadonlyMap<string, readonly number[]>> {
   const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
   const times = new Map<string, number[]>();
   let text = '';
@@ -56,7 +56,7 @@ export async function run(name: string, command: readonly string[]): Promise<Rea
       else if (line.startsWith('@end')) times.set(current, [...(times.get(current) ?? []), cpuSeconds(child.pid ?? 0) - started]);
     }
   });
-  const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
+  const timer = setTimeout(() => child.kill('SIGKILL'), minutesMax * minute);
   const status = await new Promise<number | null>((resolve) => child.on('exit', resolve));
   clearTimeout(timer);
   process.stderr.write('\r\x1b[K');

@@ -16,6 +16,8 @@ const groups: Readonly<Record<string, readonly string[]>> = {
   'Linux workloads': 'shloop shforkexec shpipe awkloop data compress decompress sha256 sorting searching archive'.split(' '),
 };
 const onlyNamed = 'copy allocation simd x87 jit compiling sqlite python luajit javascript'.split(' ');
+/** A whole round takes four. */
+const minutesPerRound = 10;
 const usage = `npm run bench:nested [-- OPTIONS]: CPU time of the same programs in a guest and in a guest of that guest
 
   --only NAME,...       these rows alone: ${[...Object.values(groups).flat(), ...onlyNamed].join(' ')}
@@ -53,7 +55,7 @@ async function main(): Promise<void> {
       cpioFile('boot/initrd', readFileSync(inner)),
     ];
     writeFileSync(outer, appendCpio(readFileSync(inner), files));
-    const times = await run('testudo', [
+    const command = [
       ...[process.execPath, 'dist/bin/testudo.js', 'run', '--no-reboot', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
       ...[
         ...(turtles === undefined ? [] : [turtles === 'trap' ? '--turtles' : `--turtles=${turtles}`]),
@@ -64,8 +66,8 @@ async function main(): Promise<void> {
         '--append',
         `console=ttyS0 quiet panic=-1 nested ${kvm === undefined ? '' : `kvm=${kvm} `}rounds=${rounds + 1} suite=${names.join(',')}`,
       ],
-    ]);
-    report(names, times);
+    ];
+    report(names, await run('testudo', command, (rounds + 1) * minutesPerRound));
   } finally {
     rmSync(folder, { recursive: true });
   }
