@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { appendCpio, type CpioMember, cpioProgram } from '../src/firmware/cpio.ts';
 
-const minute = 60_000;
+const minuteMs = 60_000;
 export const has = (program: string): boolean => {
   try {
     execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
@@ -56,7 +56,7 @@ export async function run(name: string, command: readonly string[], minutesMax =
       else if (line.startsWith('@end')) times.set(current, [...(times.get(current) ?? []), cpuSeconds(child.pid ?? 0) - started]);
     }
   });
-  const timer = setTimeout(() => child.kill('SIGKILL'), minutesMax * minute);
+  const timer = setTimeout(() => child.kill('SIGKILL'), minutesMax * minuteMs);
   const status = await new Promise<number | null>((resolve) => child.on('exit', resolve));
   clearTimeout(timer);
   process.stderr.write('\r\x1b[K');
