@@ -1,6 +1,6 @@
 /**
  * Which instructions make a region: from a hot place along every direct jump and into called functions, on any page, cut into blocks.
- * A called function is taken in once for each place that calls it, so that its return knows where it goes.
+ * A called function is taken in once for each place that calls it, so that its return knows where it goes; where it calls itself, control goes back to the same code.
  * Offsets count from the start of the region's first page; other pages lie at their distance in guest-virtual memory.
  */
 import type { Decoded } from '../../isa/decode.ts';
@@ -65,11 +65,10 @@ export interface Code {
 const callDepthMax = 4;
 /**
  * What comes often is taken in first, what is too rare not at all. A rank says how rare a place is, in halvings: 3 is an eighth of the times that
- * control comes to the region's start. Targets of computed jumps count as rarer; what calls itself is as frequent as its call, but comes later.
+ * control comes to the region's start. Targets of computed jumps count as rarer.
  */
 const rankOf = (part: number): number => -Math.log2(part);
 const unknown: Parts = { taken: 1 / 2, on: 1 / 2 };
-const recursionRank = 3;
 const computedRank = 1;
 const rankEnd = 4;
 /** What must be as hot as this to be taken in. */
@@ -83,8 +82,6 @@ interface Context {
   readonly start: number;
   /** The rank of the call. */
   readonly callRank: number;
-  /** How many of the functions around call themselves. */
-  readonly recursion: number;
   /** Where the call returns to. */
   readonly caller: Context | undefined;
   readonly behind: number;
@@ -92,22 +89,25 @@ interface Context {
   readonly leaders: Map<number, Work>;
   /** Functions called from here, by the place behind the call and where they begin. */
   readonly calls: Map<string, Context>;
+  /** Where calls to this function return to that it or what it called has made. */
+  readonly ownCalls: { readonly context: Context; readonly behind: number }[];
   /** What computed jumps were seen to go to. */
   readonly guesses: Map<number, readonly number[]>;
 }
 
-const isActive = (context: Context | undefined, start: number): boolean =>
-  context !== undefined && (context.start === start || isActive(context.caller, start));
+/** The function that begins at a place, if it is this one or has called it. */
+const activeAt = (context: Context | undefined, start: number): Context | undefined =>
+  context === undefined || context.start === start ? context : activeAt(context.caller, start);
 const newContext = (caller: Context | undefined, start: number, behind: number, callRank: number): Context => ({
   depth: caller ? caller.depth + 1 : 0,
   start,
   callRank,
-  recursion: caller ? caller.recursion + (isActive(caller, start) ? 1 : 0) : 0,
   caller,
   behind,
   steps: new Map(),
   leaders: new Map(),
   calls: new Map(),
+  ownCalls: [],
   guesses: new Map(),
 });
 const callKey = (behind: number, target: number): string => `${behind}:${target}`;
@@ -129,8 +129,6 @@ interface Work {
   readonly offset: number;
   rank: number;
 }
-
-const turnOf = ({ context, rank }: Work): number => rank + context.recursion * recursionRank;
 
 class Discovery {
   readonly #code: Code;
@@ -156,7 +154,7 @@ class Discovery {
   #next(): Work | undefined {
     const work = this.#work;
     let least = 0;
-    for (let n = 1; n < work.length; n++) if (turnOf(work[n] as Work) < turnOf(work[least] as Work)) least = n;
+    for (let n = 1; n < work.length; n++) if ((work[n] as Work).rank < (work[least] as Work).rank) least = n;
     return work.splice(least, 1)[0];
   }
   #lead(context: Context, offset: number, rank: number): void {
@@ -224,7 +222,12 @@ class Discovery {
       if (!decoded.row.ends) this.#enter(context, behind, rank);
     } else if (isCall(decoded)) {
       for (const target of isRelative(decoded) ? [targetOf(step)] : this.#guess(context, step)) {
-        if (context.depth >= callDepthMax || this.#code.heat(target) < warmCallee) continue;
+        const active = activeAt(context, target);
+        if (active) {
+          context.calls.set(callKey(behind, target), active);
+          active.ownCalls.push({ context, behind });
+        }
+        if (active || context.depth >= callDepthMax || this.#code.heat(target) < warmCallee) continue;
         const callee = newContext(context, target, behind, rank);
         context.calls.set(callKey(behind, target), callee);
         this.#lead(callee, target, rank);
@@ -269,8 +272,10 @@ function waysFrom(context: Context, last: Step, blockAt: (context: Context | und
   else if (isCall(decoded)) {
     if (isRelative(decoded)) ways.target = callee(targetOf(last));
     else ways.guesses = guesses(callee);
-  } else if (isReturn(decoded)) ways.returnTo = blockAt(context.caller, context.behind);
-  else {
+  } else if (isReturn(decoded)) {
+    ways.returnTo = blockAt(context.caller, context.behind);
+    ways.guesses = context.ownCalls.map((c) => blockAt(c.context, c.behind)).filter((n) => n !== undefined);
+  } else {
     if (isRelative(decoded)) ways.target = blockAt(context, targetOf(last));
     else ways.guesses = guesses((target) => blockAt(context, target));
     if (!decoded.row.ends) ways.behind = blockAt(context, behind);
@@ -287,7 +292,7 @@ export function discover(code: Code, start: number, instructionsMax: number): re
     const own = new Map<number, number>();
     numbers.set(context, own);
     for (const offset of context.leaders.keys()) if (context.steps.has(offset)) own.set(offset, list.push({ context, offset }) - 1);
-    for (const callee of context.calls.values()) number(callee);
+    for (const callee of context.calls.values()) if (!numbers.has(callee)) number(callee);
   };
   number(found.root);
   const blockAt = (context: Context | undefined, offset: number): number | undefined => context && numbers.get(context)?.get(offset);
