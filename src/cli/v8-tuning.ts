@@ -18,12 +18,16 @@ const startMs = 3000;
 /**
  * Before the engine is made. With less inlining a boot takes 4.6 s of CPU instead of 5.3, and long runs take what they took. What lives long while the
  * engine starts is short-lived later, so where objects are made says nothing about how long they live: with V8's guess, code that is written at run time
- * took 1.6 times as long in every other process. Branch hints are on by themselves from V8 13.7 on.
+ * took 1.6 times as long in every other process. Branch hints are on by themselves from V8 13.7 on. Loops are not peeled nor unrolled, since a region's loops are seldom short:
+ * their code was made twice. Stack checks are for recursion, which no WebAssembly here has, and each run of the engine is bounded by its fuel.
  */
 export function tuneForStart(): void {
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=200');
   setFlagsFromString('--no-allocation-site-pretenuring');
   setFlagsFromString('--experimental-wasm-branch-hinting');
+  setFlagsFromString('--no-wasm-loop-unrolling');
+  setFlagsFromString('--no-wasm-loop-peeling');
+  setFlagsFromString('--no-wasm-stack-checks');
   if (!hasOldBudgets) return;
   setFlagsFromString(`--interrupt-budget=${scriptBudget.start}`);
   setTimeout(() => setFlagsFromString(`--interrupt-budget=${scriptBudget.later}`), startMs).unref();
