@@ -56,7 +56,7 @@ async function main(): Promise<void> {
     ];
     writeFileSync(outer, appendCpio(readFileSync(inner), files));
     const command = [
-      ...[process.execPath, 'dist/bin/testudo.js', 'run', '--no-reboot', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
+      ...[process.execPath, 'dist/bin/testudo.js', 'run', '--no-reboot', '--no-worker', '--memory', '768', '--cpu', 'x86-64-v2,+vmx'],
       ...[
         ...(turtles === undefined ? [] : [turtles === 'trap' ? '--turtles' : `--turtles=${turtles}`]),
         '--kernel',

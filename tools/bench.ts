@@ -20,7 +20,7 @@ const groups = {
 const reference = 'qemu-system-x86_64';
 const append = (rows: readonly string[]): string => `console=ttyS0 quiet panic=-1 suite=${rows.filter((row) => row !== 'boot').join(',')}`;
 const testudo = (initrd: string, rows: readonly string[]): readonly string[] => [
-  ...[process.execPath, 'dist/bin/testudo.js', 'run', '--no-reboot', '--memory', '256'],
+  ...[process.execPath, 'dist/bin/testudo.js', 'run', '--no-reboot', '--no-worker', '--memory', '256'],
   ...['--kernel', 'guest/bzImage', '--initrd', initrd, '--append', append(rows)],
 ];
 const qemuCommand = (initrd: string, rows: readonly string[]): readonly string[] => [

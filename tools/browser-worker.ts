@@ -1,6 +1,7 @@
 /** A machine in a browser's Worker: its parts come from the server that the page came from, its console goes there. */
 import { buildMachine } from '../src/domain/build.ts';
 import { Runner } from '../src/host/runner.ts';
+import { TranslatorThread } from '../src/host/translator-thread.ts';
 
 const data = async (name: string): Promise<Uint8Array> => new Uint8Array(await (await fetch(`/${name}`)).arrayBuffer());
 const tell = async (path: string, text: string): Promise<void> => void (await fetch(path, { method: 'POST', body: text }));
@@ -25,6 +26,18 @@ function after(milliseconds: number, call: () => void): { cancel(): void } {
   return { cancel: () => channel.port1.close() };
 }
 
+/** A Worker of this Worker. */
+function translatorThread(): TranslatorThread {
+  const worker = new Worker('/build/tools/browser-translator.js', { type: 'module' });
+  const thread = new TranslatorThread((message) => worker.postMessage(message));
+  worker.onmessage = ({ data }) => thread.received(data);
+  worker.onerror = ({ message }) => {
+    thread.failed(new Error(message));
+    void tell('/console', `translator's worker lost: ${message}\n`);
+  };
+  return thread;
+}
+
 async function main(): Promise<string> {
   const { commandLine, memoryMiB } = (await (await fetch('/machine')).json()) as { commandLine: string; memoryMiB: number };
   let output = '';
@@ -43,6 +56,7 @@ async function main(): Promise<string> {
         output += String.fromCharCode(byte);
       },
       decompress,
+      translateElsewhere: translatorThread().translate,
     },
   );
   const served = (): Promise<void> | undefined => {

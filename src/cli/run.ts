@@ -1,6 +1,7 @@
 /** `testudo run`: builds the machine that the options describe, connects it to this terminal, and runs it to its end. */
 import { randomBytes } from 'node:crypto';
 import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { checkOptions, type RawOptions, type RunOptions, readConfigFile } from '../config/options.ts';
 import { buildMachine } from '../domain/build.ts';
@@ -10,6 +11,7 @@ import { NotSaved, restoreMachine } from '../domain/saved.ts';
 import type { StopReason } from '../domain/stop-reason.ts';
 import { Trace } from '../domain/trace.ts';
 import type { EngineProfile } from '../engine/profile.ts';
+import type { TranslateElsewhere } from '../engine/translator/elsewhere.ts';
 import { Runner } from '../host/runner.ts';
 import { FileDisk } from './file-disk.ts';
 import { defaultGuest, readFile, reason } from './files.ts';
@@ -18,6 +20,7 @@ import { nestedInitrd, withVmx } from './nested.ts';
 import { command } from './prompt.ts';
 import { checkPlace, readSaved, writeSaved } from './saved-file.ts';
 import { Terminal } from './terminal.ts';
+import { translatorThread } from './translator-thread.ts';
 import { unpack } from './unpack.ts';
 import { tuneFor } from './v8-tuning.ts';
 
@@ -35,6 +38,7 @@ function optionsOf(raw: Record<string, unknown>): RunOptions {
     ...definedOnly(flags),
     reboot: flags.reboot === false ? false : (file.reboot ?? true),
     translator: flags.translator === false ? false : (file.translator ?? true),
+    worker: flags.worker === false ? false : (file.worker ?? true),
   } as RawOptions);
   if ('problems' in checked) throw new Error(checked.problems.join('\n'));
   return checked.options;
@@ -86,6 +90,7 @@ class Session {
   #machine: Machine | undefined;
   #runner: Runner | undefined;
   #quit = false;
+  readonly #translateElsewhere: TranslateElsewhere;
   #startedMs = performance.now();
   /** Serial output since the last slice. */
   #output: number[] = [];
@@ -95,6 +100,7 @@ class Session {
 
   constructor(options: RunOptions) {
     this.#options = options;
+    this.#translateElsewhere = translatorThread((text) => process.stderr.write(`\r\ntestudo: ${text}\r\n`));
     this.#terminal = new Terminal({ input: (bytes) => this.#input(bytes), quit: () => this.#end(), prompt: () => this.#prompt() });
   }
 
@@ -184,6 +190,7 @@ class Session {
       },
       decompress: unpack,
       compiling: tuneFor,
+      ...(o.worker && availableParallelism() > 1 ? { translateElsewhere: this.#translateElsewhere } : {}),
       ...(o.trace.length === 0 ? {} : { trace: new Trace(o.trace, (text) => process.stderr.write(`${text}\n`)) }),
     };
   }

@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly deterministic: boolean;
   readonly reboot: boolean;
   readonly translator: boolean;
+  /** Code is translated on a thread of its own. */
+  readonly worker: boolean;
   readonly profile: boolean;
   /** Where the hottest regions are written to as text. */
   readonly regions: string | undefined;
@@ -73,6 +75,7 @@ export const optionRecords = {
   deterministic: { flags: '--deterministic', help: 'time follows instructions, and the same input gives the same run' },
   reboot: { flags: '--no-reboot', help: 'a reset of the guest ends the program' },
   translator: { flags: '--no-translator', help: 'interpret everything: slower, for comparison' },
+  worker: { flags: '--no-worker', help: "translate on the machine's own thread, as with a single processor: less processor time, but the guest waits" },
   profile: { flags: '--profile', help: 'print at the end where the time went and the hottest code, to standard error' },
   regions: { flags: '--regions <folder>', help: "write at the end the hottest regions of translated code there, as WebAssembly text with their guest code; includes --profile" },
   save: { flags: '--save <file>', help: 'when the program is ended (Ctrl-A x, or a signal) before the guest ends, save the machine there; also at the prompt: save FILE' },
@@ -97,6 +100,7 @@ export interface RawOptions {
   readonly deterministic?: boolean;
   readonly reboot?: boolean;
   readonly translator?: boolean;
+  readonly worker?: boolean;
   readonly profile?: boolean;
   readonly regions?: string;
   readonly trace?: string;
@@ -155,7 +159,7 @@ export function checkOptions(raw: RawOptions): { readonly options: RunOptions } 
       return space < 0 ? { path: text, arguments: '' } : { path: text.slice(0, space), arguments: text.slice(space + 1) };
     }),
     deterministic: raw.deterministic ?? false, reboot: raw.reboot ?? true, trace,
-    translator: raw.translator ?? true, profile: raw.profile === true || raw.regions !== undefined, regions: raw.regions,
+    translator: raw.translator ?? true, worker: raw.worker ?? true, profile: raw.profile === true || raw.regions !== undefined, regions: raw.regions,
     save: raw.save, restore: raw.restore,
   };
   return { options };
@@ -202,9 +206,9 @@ interface FileShape {
   readonly drives?: unknown;
   readonly [key: string]: unknown;
 }
-const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'turtles', 'seed', 'deterministic', 'reboot', 'translator', 'profile', 'regions', 'trace'];
+const ownKeys: readonly OptionName[] = ['module', 'serial', 'cpu', 'nested', 'turtles', 'seed', 'deterministic', 'reboot', 'translator', 'worker', 'profile', 'regions', 'trace'];
 
-const switches: readonly OptionName[] = ['deterministic', 'reboot', 'translator', 'profile'];
+const switches: readonly OptionName[] = ['deterministic', 'reboot', 'translator', 'worker', 'profile'];
 
 /** A configuration file: Firecracker's keys where it has them, our own for the rest. Throws one sentence per problem, joined by newlines. */
 export function readConfigFile(text: string, name: string): RawOptions {

@@ -104,7 +104,8 @@ export function assembleMachine(
   }
   const profile = config.profile ? new EngineProfile(world.hostMilliseconds) : undefined;
   const interpreter = new Interpreter(processor, arena, { profile, compiling: world.compiling });
-  const translator = config.translator === false ? undefined : new Translator(processor, interpreter, { profile });
+  const translator =
+    config.translator === false ? undefined : new Translator(processor, interpreter, { profile, elsewhere: world.translateElsewhere });
   if (translator) interpreter.translateWith(translator);
   space.watchCode(interpreter);
   machine = new Machine({

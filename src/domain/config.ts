@@ -1,6 +1,7 @@
 /** What a machine is made from: its configuration, and the world it is connected to. */
 import type { TurtlesOptions } from '../config/options.ts';
 import type { CompiledCode } from '../engine/options.ts';
+import type { TranslateElsewhere } from '../engine/translator/elsewhere.ts';
 import type { Unpack } from '../firmware/linux.ts';
 import type { BlockDevice } from '../storage/block-device.ts';
 import type { HostMilliseconds } from '../time/clock.ts';
@@ -52,4 +53,6 @@ export interface MachineWorld {
   readonly trace?: Trace;
   /** Called before the host's engine compiles a module: it can be told how soon to optimise it. */
   readonly compiling?: (code: CompiledCode) => void;
+  /** Makes and compiles regions on another thread. Without it, or when it fails, the machine's own does. */
+  readonly translateElsewhere?: TranslateElsewhere;
 }

@@ -33,6 +33,8 @@ const keptMax = 8192;
 export class EngineProfile {
   readonly #now: () => number;
   readonly #milliseconds: Record<TimedWork, number> = { decoding: 0, translation: 0, compilation: 0 };
+  /** The same, on other threads. */
+  readonly #elsewhere: Record<'translation' | 'compilation', number> = { translation: 0, compilation: 0 };
   /** How often a region left an instruction to the interpreter, by instruction; likewise helpers called, by name. */
   readonly #exits = new Map<string, number>();
   readonly #helpers = new Map<string, number>();
@@ -57,6 +59,11 @@ export class EngineProfile {
     } finally {
       this.#milliseconds[work] += this.#now() - start;
     }
+  }
+  /** Work for this machine was done on another thread. */
+  spentElsewhere({ translation, compilation }: Readonly<Record<'translation' | 'compilation', number>>): void {
+    this.#elsewhere.translation += translation;
+    this.#elsewhere.compilation += compilation;
   }
   helper(name: string): void {
     this.#helpers.set(name, (this.#helpers.get(name) ?? 0) + 1);
@@ -111,6 +118,7 @@ export class EngineProfile {
       `regions               ${this.#regions.length + this.#others.made - this.#reused} made, ${this.#reused} times for another place too, entered ${entries} times for ${(translated / Math.max(1, entries)).toFixed(0)} instructions each`,
       ...[...this.#refused].map(([why, count]) => `regions refused       ${count}: ${why}`),
       ...Object.entries(this.#milliseconds).map(([work, ms]) => `${work.padEnd(22)}${ms.toFixed(0)} ms`),
+      ...Object.entries(this.#elsewhere).flatMap(([work, ms]) => (ms > 0 ? [`  in the worker       ${ms.toFixed(0)} ms of ${work}`] : [])),
       `slow memory accesses  ${this.#slowAccesses}`,
       `ways out of regions   ${this.#moves} to other places, ${[...this.#exits.values()].reduce((a, b) => a + b, 0)} to interpret one instruction:`,
       ...top(this.#exits),

@@ -13,6 +13,7 @@ import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { Evaluator } from '../../src/engine/evaluator/evaluator.ts';
 import { regionsMax } from '../../src/engine/interpreter/handlers.ts';
 import { Interpreter } from '../../src/engine/interpreter/interpreter.ts';
+import type { TranslateElsewhere } from '../../src/engine/translator/elsewhere.ts';
 import { Translator } from '../../src/engine/translator/translator.ts';
 import { FramePool, pageBytes } from '../../src/memory/pool.ts';
 import { GuestSpace } from '../../src/memory/space.ts';
@@ -52,6 +53,14 @@ function faultOf(problem: unknown): Fault {
 
 type Program = Pick<Case, 'code' | 'before'> & { readonly mode?: Mode };
 
+interface BenchOptions {
+  readonly cpu?: string;
+  readonly translate?: boolean;
+  /** So many regions are kept. */
+  readonly regions?: number;
+  readonly elsewhere?: TranslateElsewhere | undefined;
+}
+
 export class Bench {
   readonly processor: Processor;
   readonly #evaluator: Evaluator;
@@ -60,7 +69,7 @@ export class Bench {
   readonly #space: GuestSpace;
   #code = new Uint8Array();
 
-  constructor({ cpu = 'max', translate = false, regions = regionsMax } = {}) {
+  constructor({ cpu = 'max', translate = false, regions = regionsMax, elsewhere }: BenchOptions = {}) {
     const start = 0x1_0000 + Math.ceil(vcpuAreaBytes / pageBytes) * pageBytes;
     const pool = new FramePool({ reservedBytes: start + arenaBytes, frames: 64 });
     this.#space = new GuestSpace(pool, [{ base: 0, size: 64 * pageBytes }]);
@@ -86,7 +95,7 @@ export class Bench {
     this.#interpreter = new Interpreter(this.processor, { start, end: start + arenaBytes });
     this.#space.watchCode(this.#interpreter);
     if (translate) {
-      this.translator = new Translator(this.processor, this.#interpreter, { most: regions, patience: 0 });
+      this.translator = new Translator(this.processor, this.#interpreter, { most: regions, patience: 0, elsewhere });
       this.#interpreter.translateWith(this.translator);
     }
     this.#mapPages();

@@ -75,9 +75,17 @@ export class Handlers {
   }
 
   /** Makes functions of a module, which may import the memory and all that handlers and regions may call. */
-  instantiate(bytes: BufferSource, code: CompiledCode, env: Record<string, unknown> = this.#imports): WebAssembly.Exports {
+  instantiate(
+    from: BufferSource | WebAssembly.Module,
+    code: CompiledCode,
+    env: Record<string, unknown> = this.#imports,
+  ): WebAssembly.Exports {
+    const module = from instanceof WebAssembly.Module ? from : this.#compile(from, code);
+    return new WebAssembly.Instance(module, { env: env as WebAssembly.ModuleImports }).exports;
+  }
+  #compile(bytes: BufferSource, code: CompiledCode): WebAssembly.Module {
     this.#compiling?.(code);
-    return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: env as WebAssembly.ModuleImports }).exports;
+    return new WebAssembly.Module(bytes);
   }
   #instantiateCore(hot: RecordCalls['hot']): WebAssembly.Exports {
     const { paging } = this.#p;

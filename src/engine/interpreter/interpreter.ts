@@ -46,8 +46,8 @@ export class Interpreter implements CodeWatch {
   }
 
   /** Makes the functions of a module of regions. */
-  instantiate(bytes: BufferSource, code: CompiledCode): WebAssembly.Exports {
-    return this.#handlers.instantiate(bytes, code);
+  instantiate(module: BufferSource | WebAssembly.Module, code: CompiledCode): WebAssembly.Exports {
+    return this.#handlers.instantiate(module, code);
   }
   get counts(): { readonly traces: number; readonly records: number; readonly invalidations: number; readonly arenaFlushes: number } {
     return { ...this.#counts, records: this.#writer.count };

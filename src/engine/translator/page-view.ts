@@ -4,10 +4,9 @@ import type { Decoded } from '../../isa/decode.ts';
 import { pageBytes } from '../../memory/pool.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
 import type { Parts } from '../interpreter/outcomes.ts';
-import type { ShapeMap } from '../interpreter/shapes.ts';
 import { type Code, pageOf, type Trait } from './discover.ts';
 import type { CodeRange } from './library.ts';
-import { traitOf } from './trait.ts';
+import type { Traits } from './traits.ts';
 
 /** So many targets of a computed jump are remembered. */
 const targetsMax = 24;
@@ -29,12 +28,6 @@ interface Regions {
   isWanted(page: number, offset: number): boolean;
 }
 
-/** What decides, beside the shape, whether and how an instruction is translated: a shift's count as far as it is looked at, a control register's number. */
-const constantKind = ({ immediates, row, operands }: Decoded): number => {
-  if (immediates.length > 0 && row.operands.includes('Ib')) return Number((immediates[0] ?? 0n) & 63n);
-  return operands.find((o) => o.kind === 'control')?.number ?? 0;
-};
-
 /** The pages around a region's first page, as the code TLB has them. */
 export class PageView implements Code {
   readonly restricted: boolean;
@@ -47,13 +40,13 @@ export class PageView implements Code {
   readonly mode: number;
   readonly #codeMode: number;
   readonly #pages = new Map<number, number | undefined>();
-  readonly #traits: ShapeMap<Trait>;
+  readonly #traits: Traits;
 
   constructor(
     p: Processor,
     interpreter: Interpreter,
     regions: Regions,
-    traits: ShapeMap<Trait>,
+    traits: Traits,
     page: number,
     { address, mode }: Pick<Hot, 'address' | 'mode'>,
   ) {
@@ -107,13 +100,7 @@ export class PageView implements Code {
     return typeof decoded === 'string' ? undefined : decoded;
   }
   trait(decoded: Decoded): Trait {
-    const kind = constantKind(decoded);
-    let trait = this.#traits.get(decoded, kind);
-    if (!trait) {
-      trait = traitOf(decoded, this.restricted);
-      this.#traits.set(decoded, trait, kind);
-    }
-    return trait;
+    return this.#traits.of(decoded, this.restricted);
   }
   learned(offset: number): readonly number[] {
     const [page, within] = this.place(offset);

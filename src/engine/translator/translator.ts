@@ -3,20 +3,22 @@ import { present } from '../../base/assert.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import { At, userCode } from '../../cpu/state.ts';
 import { pageBytes } from '../../memory/pool.ts';
-import { Callees } from '../interpreter/callees.ts';
+import type { Callee } from '../interpreter/callees.ts';
 import { regionsMax } from '../interpreter/handlers.ts';
 import type { Interpreter } from '../interpreter/interpreter.ts';
-import { ShapeMap } from '../interpreter/shapes.ts';
 import type { RegionEntry, Translation } from '../interpreter/translation.ts';
 import type { CompiledCode } from '../options.ts';
 import type { EngineProfile } from '../profile.ts';
-import { type FunctionBody, ModuleBuilder } from '../wasm/module.ts';
-import { type Block, discover, pageOf, type Step, type Trait } from './discover.ts';
+import type { FunctionBody } from '../wasm/module.ts';
+import { type Block, discover, pageOf, type Step } from './discover.ts';
+import type { TranslateElsewhere } from './elsewhere.ts';
+import { InstalledRegions } from './installed.ts';
 import { type CodeRange, type LibraryRegion, RegionLibrary } from './library.ts';
-import { NotTranslated } from './not-translated.ts';
+import { makeRegions, type RegionPlan } from './maker.ts';
 import { mapOffset } from './page-check.ts';
 import { type Hot, PageView } from './page-view.ts';
-import { Region } from './region.ts';
+import { packPlan } from './plan-message.ts';
+import { Traits } from './traits.ts';
 
 /** So many hot places make a module; fewer do after so many instructions, since a module by itself takes V8 as long as many regions in it. */
 const batch = 32;
@@ -33,13 +35,6 @@ const evictedPart = 8;
 /** So many regions are kept for other places with the same code, whether they are in use or not. */
 const libraryMax = 2048;
 
-/** A region in use: the pages its code lies on, and where it is entered. */
-interface Installed {
-  readonly region: LibraryRegion;
-  readonly slot: number;
-  readonly ranges: readonly CodeRange[];
-  readonly entries: readonly (readonly [page: number, offset: number])[];
-}
 /** What the code of a module has in common: the privilege level it runs at. */
 type CodeLevel = Exclude<CompiledCode, 'handlers'>;
 /** So many instructions make a region at most. The kernel's ways are long, and run often enough to earn the compiler's time back; an interpreter's loop in a process would become several large regions. */
@@ -53,20 +48,30 @@ interface Waiting {
 }
 const levels: readonly CodeLevel[] = ['supervisor', 'user'];
 const nothingWaits = (): Waiting => ({ places: new Map(), count: 0, instructions: 0 });
-/** A region that is to be made, and the places where it is to be entered. */
-interface Planned {
+/** A region that is to be made: where, of which bytes, and the places where it is to be entered. */
+interface Planned extends RegionPlan {
   readonly view: PageView;
-  readonly blocks: readonly Block[];
+  readonly ranges: readonly CodeRange[];
+  readonly code: readonly Uint8Array[];
   readonly entries: ReadonlySet<number>;
-  readonly narrow: boolean;
 }
+/** A region of a module that there is. */
 interface Made {
-  readonly region: Region;
-  readonly view: PageView;
-  readonly body: FunctionBody;
+  readonly plan: number;
+  readonly name: string;
+  readonly pages: readonly number[];
+  readonly body: FunctionBody | undefined;
 }
+interface MadeModule {
+  readonly exports: WebAssembly.Exports;
+  readonly bytes: number;
+  readonly regions: readonly Made[];
+  readonly callees: readonly Callee[];
+  readonly refused: readonly string[];
+}
+const placeKey = (page: number, offset: number): number => page * pageBytes + offset;
 
-/** The bytes that blocks were made of; pages count from the region's first. */
+/** The bytes that blocks were made of, one range for each; pages count from the region's first. */
 function rangesOf(blocks: readonly Block[]): readonly CodeRange[] {
   const ranges: CodeRange[] = [];
   for (const b of blocks) {
@@ -84,21 +89,24 @@ export interface TranslatorOptions {
   readonly most?: number;
   /** After so many instructions hot places are translated, however few they are. */
   readonly patience?: number;
+  /** Makes the modules, so that the machine's thread need not. */
+  readonly elsewhere?: TranslateElsewhere | undefined;
 }
 
 export class Translator implements Translation {
   readonly #p: Processor;
   readonly #interpreter: Interpreter;
   readonly #profile: EngineProfile | undefined;
-  readonly #entries = new Map<number, Map<number, RegionEntry>>();
-  readonly #installed = new Map<number, Set<Installed>>();
-  /** All that are in use, the oldest first. */
-  readonly #order = new Set<Installed>();
+  readonly #installed: InstalledRegions;
   readonly #regionsMax: number;
   readonly #patience: number;
   readonly #waiting: Record<CodeLevel, Waiting> = { supervisor: nothingWaits(), user: nothingWaits() };
-  /** What is being translated. */
+  /** What is being planned. */
   #wanted = new Map<number, Hot>();
+  #elsewhere: TranslateElsewhere | undefined;
+  /** What is made elsewhere at the moment, and the places that will be entered then. */
+  readonly #inFlight = new Set<readonly Planned[]>();
+  #coming = new Set<number>();
   /** Instructions run so far, about. */
   #run = 0;
   #missesCounted = 0;
@@ -106,20 +114,27 @@ export class Translator implements Translation {
   readonly #narrow = new Map<number, Set<number>>();
   readonly #library = new RegionLibrary(libraryMax);
   readonly #targets = new Map<number, Map<number, Set<number>>>();
-  readonly #traits: Readonly<Record<'plain' | 'restricted', ShapeMap<Trait>>> = { plain: new ShapeMap(), restricted: new ShapeMap() };
-  /** How often what happened; for profiles. */
-  readonly counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, reused: 0, forgotten: 0, evicted: 0, narrowed: 0, refused: 0 };
+  readonly #traits = new Traits();
+  /** How often what happened; for profiles. `stale`: written while it was made. */
+  readonly #counts = { modules: 0, regions: 0, instructions: 0, bytes: 0, reused: 0, evicted: 0, narrowed: 0, refused: 0, stale: 0 };
 
-  constructor(p: Processor, interpreter: Interpreter, { profile, most = regionsMax, patience = defaultPatience }: TranslatorOptions = {}) {
+  constructor(p: Processor, interpreter: Interpreter, options: TranslatorOptions = {}) {
+    const { profile, most = regionsMax, patience = defaultPatience, elsewhere } = options;
     this.#p = p;
+    this.#elsewhere = elsewhere;
     this.#regionsMax = most;
     this.#patience = patience;
     p.v.set(At.hotEntries, hotEntries);
     this.#profile = profile;
     this.#interpreter = interpreter;
+    this.#installed = new InstalledRegions(interpreter);
   }
 
+  get counts() {
+    return { ...this.#counts, forgotten: this.#installed.dropped };
+  }
   hot(page: number, offset: number): void {
+    if (this.#coming.has(placeKey(page, offset))) return;
     const { v } = this.#p;
     const mode = Number(v.get64(At.codeMode));
     const level = (mode & userCode) === 0 ? 'supervisor' : 'user';
@@ -151,64 +166,34 @@ export class Translator implements Translation {
     v.set(At.misses, 0);
     if (!tooOften) return;
     const [page, offset] = this.#interpreter.placeOf(v.get(At.missedIn) >>> 0);
-    const slot = this.entry(page, offset)?.slot;
-    const region = [...(this.#installed.get(page) ?? [])].find((r) => r.slot === slot);
+    const region = this.#installed.at(page, offset);
     if (!region || this.#isNarrow(page, offset)) return;
     for (const [at, within] of region.entries) this.#narrow.set(at, (this.#narrow.get(at) ?? new Set()).add(within));
-    this.counts.narrowed++;
+    this.#counts.narrowed++;
     this.#library.remove(region.region);
-    this.#drop(region);
+    this.#installed.drop(region);
   }
   #isNarrow(page: number, offset: number): boolean {
     return this.#narrow.get(page)?.has(offset) === true;
   }
   entry(page: number, offset: number): RegionEntry | undefined {
-    return this.#entries.get(page)?.get(offset);
+    return this.#installed.entry(page, offset);
   }
   forget(frame: number, start: number, end: number): void {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
       for (const level of levels) this.#waiting[level].places.delete(page);
       this.#narrow.delete(page);
       this.#targets.delete(page);
-      for (const region of this.#installed.get(page) ?? [])
-        if (region.ranges.some((r) => r.page === page && r.start < end && r.end > start)) this.#drop(region);
+      this.#installed.forget(page, start, end);
     }
-  }
-  #drop(region: Installed): void {
-    for (const [page, offset] of region.entries) {
-      const entries = this.#entries.get(page);
-      if (entries?.get(offset)?.slot !== region.slot) continue;
-      entries.delete(offset);
-      this.#interpreter.leave(page, offset, region.slot);
-    }
-    for (const { page } of region.ranges) this.#installed.get(page)?.delete(region);
-    this.#order.delete(region);
-    this.#interpreter.release(region.slot);
-    this.counts.forgotten++;
-  }
-  /** Makes room: what was made first goes first. */
-  #evict(): void {
-    let count = Math.ceil(this.#regionsMax / evictedPart);
-    for (const region of this.#order) {
-      if (count-- === 0) return;
-      this.#drop(region);
-      this.counts.evicted++;
-    }
-  }
-  /** A region has lost an entry to another; the last one takes it with it. */
-  #supersede(page: number, slot: number): void {
-    for (const region of this.#installed.get(page) ?? [])
-      if (region.slot === slot && !region.entries.some(([at, offset]) => this.entry(at, offset)?.slot === slot)) this.#drop(region);
   }
   clear(): void {
-    for (const region of this.#order) this.#interpreter.release(region.slot);
-    this.#order.clear();
     this.#installed.clear();
-    this.#entries.clear();
     this.#narrow.clear();
     this.#targets.clear();
-    this.#traits.plain.clear();
-    this.#traits.restricted.clear();
+    this.#traits.clear();
+    this.#inFlight.clear();
+    this.#coming.clear();
     for (const level of levels) this.#waiting[level] = nothingWaits();
   }
 
@@ -232,17 +217,40 @@ export class Translator implements Translation {
     else this.#make(places, level);
   }
   #make(places: Map<number, Hot>, level: CodeLevel): void {
-    const callees = new Callees();
-    const made: Made[] = [];
-    for (const { view, blocks, narrow } of this.#plan(places, instructionsMax[level])) {
-      const options = { restricted: view.restricted, narrow, profiled: this.#profile !== undefined };
-      const region = new Region(blocks, { ...options, callIndex: callees.number });
-      const body = this.#bodyOf(region, `r${made.length}`);
-      if (!body) continue;
-      for (const b of blocks) this.counts.instructions += b.steps.length;
-      made.push({ region, view, body });
-    }
-    if (made.length > 0) this.#install(made, callees, level);
+    const planned = this.#plan(places, instructionsMax[level]);
+    if (planned.length === 0) return;
+    if (this.#elsewhere) this.#makeElsewhere(planned, level, this.#elsewhere);
+    else this.#makeHere(planned, level);
+  }
+  #makeHere(planned: readonly Planned[], level: CodeLevel): void {
+    const made = makeRegions(planned, this.#profile !== undefined);
+    const compile = (): WebAssembly.Exports => this.#interpreter.instantiate(made.bytes, level);
+    const exports = this.#profile ? this.#profile.time('compilation', compile) : compile();
+    const regions = made.regions.map(({ plan, pages, body }) => ({ plan, name: body.name, pages, body }));
+    this.#install(planned, { ...made, exports, bytes: made.bytes.length, regions });
+  }
+  #makeElsewhere(planned: readonly Planned[], level: CodeLevel, elsewhere: TranslateElsewhere): void {
+    this.#inFlight.add(planned);
+    for (const { entries } of planned) for (const place of entries) this.#coming.add(place);
+    const plans = planned.map((plan) => packPlan(plan, plan.code));
+    const features = [...this.#p.v.model.instructions];
+    elsewhere({ features, plans, code: level, profiled: this.#profile !== undefined }).then(
+      (answer) => {
+        if (!this.#arrived(planned)) return;
+        this.#profile?.spentElsewhere(answer.milliseconds);
+        this.#install(planned, { ...answer, exports: this.#interpreter.instantiate(answer.module, level) });
+      },
+      () => {
+        this.#elsewhere = undefined;
+        if (this.#arrived(planned)) this.#makeHere(planned, level);
+      },
+    );
+  }
+  /** False when all code was forgotten in the meantime. */
+  #arrived(planned: readonly Planned[]): boolean {
+    if (!this.#inFlight.delete(planned)) return false;
+    this.#coming = new Set([...this.#inFlight].flatMap((plans) => plans.flatMap(({ entries }) => [...entries])));
+    return true;
   }
   /** The regions around hot places. One that knows more cases of a switch takes the place of those that it has all entries of. */
   #plan(places: Map<number, Hot>, most: number): readonly Planned[] {
@@ -258,60 +266,45 @@ export class Translator implements Translation {
         for (const b of blocks) {
           const [at, within] = view.place(b.offset);
           if (!b.entered || at === undefined) continue;
-          entries.add(at * pageBytes + within);
+          entries.add(placeKey(at, within));
           places.get(at)?.offsets.delete(within);
         }
         if (blocks.some((b) => b.dispatches))
           for (let n = planned.length - 1; n >= 0; n--)
             if ([...(planned[n] as Planned).entries].every((e) => entries.has(e))) planned.splice(n, 1);
-        planned.push({ view, blocks, entries, narrow: this.#isNarrow(page, offset) });
+        const ranges = rangesOf(blocks);
+        const code = ranges.map((r) => view.bytes(r));
+        planned.push({ view, blocks, ranges, code, entries, restricted: view.restricted, narrow: this.#isNarrow(page, offset) });
       }
     }
     this.#wanted = new Map();
     return planned;
   }
-  /** Undefined where an instruction can't be translated though by itself it could: the interpreter keeps the place. None is known. */
-  #bodyOf(region: Region, name: string): FunctionBody | undefined {
-    try {
-      return region.function(name);
-    } catch (problem) {
-      if (!(problem instanceof NotTranslated)) throw problem;
-      this.counts.refused++;
-      this.#profile?.refuse(problem.why);
-      return undefined;
-    }
-  }
   /** Whether a region that has this place should be entered there. */
   isWanted(page: number, offset: number): boolean {
-    return this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined;
+    if (this.#wanted.get(page)?.offsets.has(offset) === true || this.entry(page, offset) !== undefined) return true;
+    return this.#coming.has(placeKey(page, offset));
   }
-  #install(made: readonly Made[], callees: Callees, level: CodeLevel): void {
-    const module = new ModuleBuilder(callees.imports());
-    for (const { body } of made) module.add(body);
-    const bytes = module.bytes();
-    this.counts.modules++;
-    this.counts.bytes += bytes.length;
-    const compile = (): WebAssembly.Exports => this.#interpreter.instantiate(bytes, level);
-    const exports = this.#profile ? this.#profile.time('compilation', compile) : compile();
-    for (const [n, { region, view, body }] of made.entries()) {
-      const { blocks, entries, pages, isNarrow } = region;
-      const ranges = rangesOf(blocks);
-      const code = ranges.map((r) => view.bytes(r));
-      const run = present(exports[`r${n}`], 'region') as () => number;
-      const steps = this.#profile && blocks.flatMap((b) => b.steps);
-      const shared: LibraryRegion = {
-        run,
-        mode: view.mode,
-        isNarrow,
-        entries,
-        pages,
-        ranges,
-        code,
-        profiled: steps && { steps, body, callees: callees.list },
-      };
+  #install(planned: readonly Planned[], { exports, bytes, regions, callees, refused }: MadeModule): void {
+    for (const why of refused) this.#profile?.refuse(why);
+    this.#counts.refused += refused.length;
+    this.#counts.modules++;
+    this.#counts.bytes += bytes;
+    for (const { plan, name, pages, body } of regions) {
+      const { view, blocks, ranges, code, narrow } = planned[plan] as Planned;
+      if (!ranges.every((range, n) => view.has(range, code[n] as Uint8Array))) {
+        this.#counts.stale++;
+        continue;
+      }
+      const run = present(exports[name], 'region') as () => number;
+      const entries = blocks.filter((b) => b.entered).map((b) => b.offset);
+      const steps = blocks.flatMap((b) => b.steps);
+      const profiled = this.#profile && body ? { steps, body, callees } : undefined;
+      const shared: LibraryRegion = { run, mode: view.mode, isNarrow: narrow, entries, pages, ranges, code, profiled };
       this.#library.add(shared);
       this.#place(shared, view);
-      this.counts.regions++;
+      this.#counts.regions++;
+      this.#counts.instructions += steps.length;
     }
   }
 
@@ -329,21 +322,21 @@ export class Translator implements Translation {
       const view = this.#view(first, { address, mode });
       if (!region.ranges.every((range, n) => view.has(range, region.code[n] as Uint8Array))) continue;
       if (!this.#place(region, view)) return false;
-      this.counts.reused++;
+      this.#counts.reused++;
       this.#profile?.reuse();
       return true;
     }
     return false;
   }
   #view(page: number, at: Pick<Hot, 'address' | 'mode'>): PageView {
-    return new PageView(this.#p, this.#interpreter, this, this.#traits[(page & 4) !== 0 ? 'restricted' : 'plain'], page, at);
+    return new PageView(this.#p, this.#interpreter, this, this.#traits, page, at);
   }
   /** Has the records of its entries enter a region that was made, or may as well have been made, of the code there. False when all code is about to be forgotten. */
   #place(region: LibraryRegion, view: PageView): boolean {
     const { pages } = this.#interpreter;
     const bytes = mapOffset(region.pages.length + (region.pages.length & 1)); // records behind it stay at multiples of 8
     if (!pages.hasRoom(bytes)) return false;
-    if (this.#order.size >= this.#regionsMax) this.#evict();
+    if (this.#installed.size >= this.#regionsMax) this.#counts.evicted += this.#installed.evict(Math.ceil(this.#regionsMax / evictedPart));
     const maps = pages.allocate(bytes);
     for (const [n, page] of region.pages.entries()) this.#p.v.words[(maps + mapOffset(n)) >>> 2] = pages.mapOf(view.page(page) ?? 0);
     const ranges: CodeRange[] = [];
@@ -353,37 +346,17 @@ export class Translator implements Translation {
       ranges.push({ page: at, start, end });
     }
     const slot = this.#interpreter.install(region.run);
-    this.#remember(region, ranges, view, slot, maps);
+    const entries: (readonly [page: number, offset: number])[] = [];
+    for (const offset of region.entries) {
+      const [page, within] = view.place(offset);
+      if (page !== undefined) entries.push([page, within]);
+    }
+    this.#installed.add({ region, slot, maps, ranges, entries });
     const { profiled } = region;
     if (profiled) {
       const instructions = profiled.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }));
       this.#profile?.region(slot, instructions, profiled.body, profiled.callees);
     }
     return true;
-  }
-  #remember(region: LibraryRegion, ranges: readonly CodeRange[], view: PageView, slot: number, maps: number): void {
-    const places: (readonly [page: number, offset: number])[] = [];
-    for (const offset of region.entries) {
-      const [page, within] = view.place(offset);
-      if (page !== undefined) places.push([page, within]);
-    }
-    const installed: Installed = { region, slot, ranges, entries: places };
-    this.#order.add(installed);
-    for (const { page } of ranges) {
-      const regions = this.#installed.get(page);
-      if (regions) regions.add(installed);
-      else this.#installed.set(page, new Set([installed]));
-    }
-    for (const [entry, [page, offset]] of places.entries()) {
-      let entries = this.#entries.get(page);
-      if (!entries) {
-        entries = new Map();
-        this.#entries.set(page, entries);
-      }
-      const before = entries.get(offset);
-      entries.set(offset, { slot, entry, maps });
-      if (before) this.#supersede(page, before.slot);
-      this.#interpreter.enter(page, offset, { slot, entry, maps });
-    }
   }
 }
