@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -71,12 +71,20 @@ test('help names every option, and completion scripts are printed', () => {
   expect(testudo('completion', 'bash').stdout).toMatch(/complete -F _testudo testudo/);
 });
 
-test('a profile tells where the time went and what was hot', { timeout: 60_000 }, () => {
+test.each([
+  ['in a worker', [], availableParallelism() > 1],
+  ["on the machine's own thread", ['--no-worker'], false],
+])('a profile tells where the time went and what was hot, translated %s', { timeout: 60_000 }, (_where, options, inWorker) => {
   const input = 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; poweroff\n';
-  const { status, stderr } = spawnSync(process.execPath, [main, 'run', '--profile'], { encoding: 'utf8', input, timeout: 50_000 });
+  const { status, stderr } = spawnSync(process.execPath, [main, 'run', '--profile', ...options], {
+    encoding: 'utf8',
+    input,
+    timeout: 50_000,
+  });
   expect(status).toBe(0);
   expect(stderr).toMatch(/instructions +\d+, \d+\.\d % of them in regions/);
   expect(stderr).toMatch(/hottest regions:\n {2}\d+\.\d % of all instructions, entered \d+ times\n {4,}[0-9a-f]+ {2}\w+/);
+  expect(/in the worker +\d+ ms of translation/.test(stderr)).toBe(inWorker);
 });
 test('a signal saves the guest, and it goes on in another process', { timeout: 60_000 }, async () => {
   const path = join(directory, 'guest.saved');
