@@ -1,11 +1,11 @@
 /**
- * V8's compilers, set for a machine: a short run spends as much on them as on the guest. Budgets are those of V8 before 12 (Node 20); later ones have
- * others of their own, which are better than these. docs/decisions/0006-regions.md has the figures of the budgets.
+ * V8's compilers, set for a machine: a short run spends as much on them as on the guest. The budget of scripts is that of V8 before 12 (Node 20); later ones have
+ * compilers in between, and counts of calls instead. docs/decisions/0006-regions.md has the figures of the budgets.
  */
 import { setFlagsFromString } from 'node:v8';
 import type { CompiledCode } from '../engine/options.ts';
 
-const hasOldBudgets = Number.parseInt(process.versions.v8, 10) < 12;
+const hasOldScriptBudget = Number.parseInt(process.versions.v8, 10) < 12;
 /**
  * Bytes of WebAssembly that a function runs before it is optimised. Handlers are small and run often. Regions are large: the kernel's are few and earn it back, most of a
  * process's never do.
@@ -28,11 +28,11 @@ export function tuneForStart(): void {
   setFlagsFromString('--no-wasm-loop-unrolling');
   setFlagsFromString('--no-wasm-loop-peeling');
   setFlagsFromString('--no-wasm-stack-checks');
-  if (!hasOldBudgets) return;
+  if (!hasOldScriptBudget) return;
   setFlagsFromString(`--interrupt-budget=${scriptBudget.start}`);
   setTimeout(() => setFlagsFromString(`--interrupt-budget=${scriptBudget.later}`), startMs).unref();
 }
 /** Before V8 compiles a module. */
 export function tuneFor(code: CompiledCode): void {
-  if (hasOldBudgets) setFlagsFromString(`--wasm-tiering-budget=${wasmBudget[code]}`);
+  setFlagsFromString(`--wasm-tiering-budget=${wasmBudget[code]}`);
 }
