@@ -12,6 +12,7 @@ import type { EngineProfile } from '../profile.ts';
 import type { FunctionBody } from '../wasm/module.ts';
 import { type Block, discover, pageOf, type Step } from './discover.ts';
 import type { TranslateElsewhere } from './elsewhere.ts';
+import { HotPlaces } from './hot-places.ts';
 import { InstalledRegions } from './installed.ts';
 import { type CodeRange, type LibraryRegion, RegionLibrary } from './library.ts';
 import { makeRegions, type RegionPlan } from './maker.ts';
@@ -39,15 +40,7 @@ const libraryMax = 2048;
 type CodeLevel = Exclude<CompiledCode, 'handlers'>;
 /** So many instructions make a region at most. The kernel's ways are long, and run often enough to earn the compiler's time back; an interpreter's loop in a process would become several large regions. */
 const instructionsMax: Readonly<Record<CodeLevel, number>> = { supervisor: 300, user: 200 };
-/** Hot places that wait to be translated together. */
-interface Waiting {
-  places: Map<number, Hot>;
-  count: number;
-  /** Instructions since the first of them. */
-  instructions: number;
-}
 const levels: readonly CodeLevel[] = ['supervisor', 'user'];
-const nothingWaits = (): Waiting => ({ places: new Map(), count: 0, instructions: 0 });
 /** A region that is to be made: where, of which bytes, and the places where it is to be entered. */
 interface Planned extends RegionPlan {
   readonly view: PageView;
@@ -100,7 +93,7 @@ export class Translator implements Translation {
   readonly #installed: InstalledRegions;
   readonly #regionsMax: number;
   readonly #patience: number;
-  readonly #waiting: Record<CodeLevel, Waiting> = { supervisor: nothingWaits(), user: nothingWaits() };
+  readonly #waiting: Readonly<Record<CodeLevel, HotPlaces>> = { supervisor: new HotPlaces(), user: new HotPlaces() };
   /** What is being planned. */
   #wanted = new Map<number, Hot>();
   #elsewhere: TranslateElsewhere | undefined;
@@ -139,13 +132,7 @@ export class Translator implements Translation {
     const mode = Number(v.get64(At.codeMode));
     const level = (mode & userCode) === 0 ? 'supervisor' : 'user';
     const waiting = this.#waiting[level];
-    let hot = waiting.places.get(page);
-    if (!hot) {
-      hot = { address: v.get64(At.codePage), mode, offsets: new Set() };
-      waiting.places.set(page, hot);
-    }
-    hot.offsets.add(offset);
-    waiting.count++;
+    waiting.add(page, offset, { address: v.get64(At.codePage), mode });
     if (waiting.count >= batch) this.#translate(level);
   }
   tick(instructions: number): void {
@@ -153,9 +140,7 @@ export class Translator implements Translation {
     if (this.#run - this.#missesCounted >= missesInterval) this.#countMisses();
     for (const level of levels) {
       const waiting = this.#waiting[level];
-      if (waiting.count === 0) continue;
-      waiting.instructions += instructions;
-      if (waiting.instructions >= this.#patience) this.#translate(level);
+      if (waiting.tick(instructions) >= this.#patience && waiting.count > 0) this.#translate(level);
     }
   }
   /** A region whose windows lie across two pages again and again is made anew without them. */
@@ -181,7 +166,7 @@ export class Translator implements Translation {
   }
   forget(frame: number, start: number, end: number): void {
     for (let page = frame * 8; page < frame * 8 + 8; page++) {
-      for (const level of levels) this.#waiting[level].places.delete(page);
+      for (const level of levels) this.#waiting[level].forget(page);
       this.#narrow.delete(page);
       this.#targets.delete(page);
       this.#installed.forget(page, start, end);
@@ -194,7 +179,7 @@ export class Translator implements Translation {
     this.#traits.clear();
     this.#inFlight.clear();
     this.#coming.clear();
-    for (const level of levels) this.#waiting[level] = nothingWaits();
+    for (const level of levels) this.#waiting[level].clear();
   }
 
   /** Where the computed jump at a place has gone, as distances from it. */
@@ -211,8 +196,7 @@ export class Translator implements Translation {
     for (const level of levels) this.#translate(level);
   }
   #translate(level: CodeLevel): void {
-    const { places } = this.#waiting[level];
-    this.#waiting[level] = nothingWaits();
+    const places = this.#waiting[level].take();
     if (this.#profile) this.#profile.time('translation', () => this.#make(places, level));
     else this.#make(places, level);
   }
