@@ -39,6 +39,20 @@ function sqliteFiles(): CpioMember[] {
     cpioFile('src/sqlite.sql', readFileSync('bench/sqlite.sql')),
   ];
 }
+/** With lines as `data` makes them. */
+function xzFiles(): CpioMember[] {
+  const lines: string[] = [];
+  let x = 0;
+  for (let n = 0; n < 60_000; n++) {
+    x = Number((BigInt(x) * 1_103_515_245n + 12_345n) & 0x7fff_ffffn);
+    lines.push(`${x} line ${n}\n`);
+  }
+  return [
+    ...at(librariesOf('/usr/bin/xz')),
+    cpioProgram('bin/xz', readFileSync('/usr/bin/xz')),
+    cpioFile('src/data.txt', new TextEncoder().encode(lines.join(''))),
+  ];
+}
 /** With the modules that an interpreter without site packages has loaded at its end, compiled and not. */
 function pythonFiles(): CpioMember[] {
   const list =
@@ -77,6 +91,7 @@ interface Program {
 }
 const programs: Readonly<Record<string, Program>> = {
   compiling: { needs: 'gcc', files: compilerFiles },
+  xz: { needs: '/usr/bin/xz', files: xzFiles },
   sqlite: { needs: 'sqlite3', files: sqliteFiles },
   python: { needs: python, files: pythonFiles },
   luajit: { needs: 'luajit', files: luajitFiles },

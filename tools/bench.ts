@@ -14,7 +14,8 @@ const groups = {
   'small programs':
     'intmix,sieve,crc32,digest,quicksort,matrix,mandelbrot,nbody,copy,chase,bytecode,recursion,pointers,strings,allocation,simd,x87,jit',
   'system calls and memory': 'syscalls,readbyte,mapping,faults,protection,forking,executing,pipes,signals',
-  'Linux workloads': 'shloop,shforkexec,shpipe,awkloop,data,compress,decompress,sha256,sorting,searching,archive,compiling,sqlite,python',
+  'Linux workloads':
+    'shloop,shforkexec,shpipe,awkloop,data,compress,decompress,sha256,sorting,searching,archive,xz,compiling,sqlite,python',
   'compilers at run time': 'luajit,javascript',
 } as const;
 const reference = 'qemu-system-x86_64';
