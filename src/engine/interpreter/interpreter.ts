@@ -195,6 +195,11 @@ export class Interpreter implements CodeWatch {
     view.setUint16(record + Record.entry, Math.max(0, this.#p.v.get(At.hotEntries) - knownEntries), true);
     view.setUint32(record + Record.known, 1, true);
   }
+  /** A place was hot, but nothing came of it. */
+  countAgain(page: number, offset: number): void {
+    const record = this.pages.recordAt(page, offset);
+    if (record !== 0) this.#count(record);
+  }
   #hot(record: number): void {
     const { view } = this.#p.v.pool;
     const translation = present(this.#translation, 'translation');

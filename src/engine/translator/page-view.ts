@@ -78,6 +78,15 @@ export class PageView implements Code {
     const number = pageOf(offset);
     return [this.page(number), offset - number * pageBytes];
   }
+  /** Those of some offsets whose pages are known. */
+  places(offsets: readonly number[]): readonly (readonly [page: number, offset: number])[] {
+    const places: (readonly [page: number, offset: number])[] = [];
+    for (const offset of offsets) {
+      const [page, within] = this.place(offset);
+      if (page !== undefined) places.push([page, within]);
+    }
+    return places;
+  }
   /** A copy of the bytes in a range. */
   bytes({ page, start, end }: CodeRange): Uint8Array {
     const base = Math.floor((this.page(page) ?? 0) / 8) * pageBytes;

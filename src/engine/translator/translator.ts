@@ -276,12 +276,13 @@ export class Translator implements Translation {
     this.#counts.bytes += bytes;
     for (const { plan, name, pages, body } of regions) {
       const { view, blocks, ranges, code, narrow } = planned[plan] as Planned;
+      const entries = blocks.filter((b) => b.entered).map((b) => b.offset);
       if (!ranges.every((range, n) => view.has(range, code[n] as Uint8Array))) {
         this.#counts.stale++;
+        for (const [page, offset] of view.places(entries)) this.#interpreter.countAgain(page, offset);
         continue;
       }
       const run = present(exports[name], 'region') as () => number;
-      const entries = blocks.filter((b) => b.entered).map((b) => b.offset);
       const steps = blocks.flatMap((b) => b.steps);
       const profiled = this.#profile && body ? { steps, body, callees } : undefined;
       const shared: LibraryRegion = { run, mode: view.mode, isNarrow: narrow, entries, pages, ranges, code, profiled };
@@ -330,12 +331,7 @@ export class Translator implements Translation {
       ranges.push({ page: at, start, end });
     }
     const slot = this.#interpreter.install(region.run);
-    const entries: (readonly [page: number, offset: number])[] = [];
-    for (const offset of region.entries) {
-      const [page, within] = view.place(offset);
-      if (page !== undefined) entries.push([page, within]);
-    }
-    this.#installed.add({ region, slot, maps, ranges, entries });
+    this.#installed.add({ region, slot, maps, ranges, entries: view.places(region.entries) });
     const { profiled } = region;
     if (profiled) {
       const instructions = profiled.steps.map((s) => ({ address: view.address(s.offset), decoded: s.decoded }));
